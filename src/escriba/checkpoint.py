@@ -1,0 +1,211 @@
+"""The model folder as a format: config.json, tokenizer.json, model.safetensors; no pickle, no code, checked before it is believed.
+
+It knows nothing of training or of engines: settings, a tokenizer and NumPy arrays go in and come out.
+The format is told in docs/reference/format.md.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from escriba.errors import CheckpointError, EscribaError, near_name
+from escriba.settings import ModelSettings, TextSettings, TrainSettings
+from escriba.tensorfile import canonical_json, read_json, read_tensors, replace_file, sha256, tensor_bytes
+from escriba.text.tokenizer import Tokenizer, tokenizer_from_json
+from escriba.weights import tensor_specs
+
+__all__ = [
+    "FORMAT_VERSION",
+    "Config",
+    "ModelFiles",
+    "find_model",
+    "kept_weights",
+    "load_folder",
+    "model_folders",
+    "save_head",
+    "save_weights",
+]
+
+FORMAT_VERSION = 1
+MODELS = "models"
+"""Where models live that were given no folder of their own."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """What config.json says.
+
+    Attributes:
+        text: how the text was read.
+        model: the shape of the network.
+        train: how it learns.
+        vocab_size: symbols in the vocabulary.
+    """
+
+    text: TextSettings
+    model: ModelSettings
+    train: TrainSettings
+    vocab_size: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of config.json."""
+        return {
+            "format": "escriba",
+            "format_version": FORMAT_VERSION,
+            "text": self.text.model_dump(mode="json"),
+            "model": {"vocab_size": self.vocab_size, **self.model.model_dump(mode="json")},
+            "train": self.train.model_dump(mode="json"),
+        }
+
+    @classmethod
+    def from_json(cls, value: Any) -> Config:
+        """The opposite of `to_json`.
+
+        Raises:
+            CheckpointError: it is not a configuration of Escriba, or of a newer version.
+            SettingsError: a setting is unknown or out of its range.
+        """
+        if not isinstance(value, dict) or value.get("format") != "escriba":
+            raise CheckpointError("this is no configuration of Escriba", expected='"format": "escriba"')
+        version = value.get("format_version")
+        if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+            raise CheckpointError(f"format_version is {version!r}", expected=f"a whole number, 1 to {FORMAT_VERSION}")
+        if version > FORMAT_VERSION:
+            raise CheckpointError(
+                f"format_version is {version}, newer than this Escriba knows", expected=f"at most {FORMAT_VERSION}", hint="upgrade Escriba"
+            )
+        sections = {"format", "format_version", "text", "model", "train"}
+        if set(value) != sections or not all(isinstance(value[name], dict) for name in ("text", "model", "train")):
+            raise CheckpointError(f"the sections are {sorted(value)}", expected=f"{sorted(sections)}, the last three objects")
+        model = dict(value["model"])
+        vocab_size = model.pop("vocab_size", None)
+        if not isinstance(vocab_size, int) or isinstance(vocab_size, bool) or not 1 <= vocab_size <= 2**31:
+            raise CheckpointError(f"vocab_size is {vocab_size!r}", expected="a whole number of symbols, 1 or more")
+        return cls(TextSettings.parse(value["text"]), ModelSettings.parse(model), TrainSettings.parse(value["train"]), vocab_size)
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """A model folder, read and checked.
+
+    Attributes:
+        path: the folder.
+        config: its settings.
+        tokenizer: its tokenizer.
+        weights: arrays of float32 by the names of `weights.py`.
+    """
+
+    path: Path
+    config: Config
+    tokenizer: Tokenizer
+    weights: Mapping[str, np.ndarray]
+
+
+def save_head(folder: Path, config: Config, tokenizer: Tokenizer) -> None:
+    """Writes config.json and tokenizer.json, once, before the first weights."""
+    for name, value in (("config.json", config.to_json()), ("tokenizer.json", tokenizer.to_json())):
+        replace_file(folder / name, _pretty(value).encode())
+
+
+def _pretty(value: dict[str, Any]) -> str:
+    """JSON for people: a line for every key of the first two levels."""
+
+    def item(key: str, inner: Any) -> str:
+        if isinstance(inner, dict) and inner:
+            lines = ",\n".join(f"    {canonical_json(name)}: {canonical_json(one)}" for name, one in inner.items())
+            return f"  {canonical_json(key)}: {{\n{lines}\n  }}"
+        return f"  {canonical_json(key)}: {canonical_json(inner)}"
+
+    return "{\n" + ",\n".join(item(key, inner) for key, inner in value.items()) + "\n}\n"
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    try:
+        return {name: sha256((folder / f"{name}.json").read_bytes()) for name in ("config", "tokenizer")}
+    except OSError as error:
+        raise CheckpointError(f"{error.filename} cannot be read: {error.strerror}", expected="a whole model folder") from error
+
+
+def save_weights(folder: Path, weights: Mapping[str, np.ndarray], file: str = "model.safetensors") -> None:
+    """Writes the weights in float32, bound by hashes to the folder's config.json and tokenizer.json."""
+    metadata = {"format_version": FORMAT_VERSION, **{f"{name}_sha256": value for name, value in _hashes(folder).items()}}
+    arrays = {name: np.asarray(array, np.float32) for name, array in weights.items()}
+    replace_file(folder / file, tensor_bytes(arrays, metadata))
+
+
+def kept_weights(folder: Path) -> list[str]:
+    """The names under which weights of earlier moments are kept, such as "epoch:3" and "step:500", in their order."""
+    found = [re.fullmatch(r"(epoch|step)-(\d+)\.safetensors", path.name) for path in (folder / "kept").glob("*.safetensors")]
+    return [f"{kind}:{number}" for kind, number in sorted((match[1], int(match[2])) for match in found if match)]
+
+
+def load_folder(folder: Path, at: str | None = None) -> ModelFiles:
+    """Reads a model folder.
+
+    Args:
+        folder: the folder.
+        at: an earlier moment whose weights were kept, such as "epoch:3"; None: the model itself.
+
+    Raises:
+        CheckpointError: the folder or a file is missing, damaged, of a newer version, or of another model.
+    """
+    if not (folder / "config.json").is_file():
+        raise CheckpointError(f"{folder} is no model folder: it has no config.json", hint="escriba list shows the models here")
+    try:
+        config = Config.from_json(read_json(folder / "config.json"))
+        tokenizer = tokenizer_from_json(read_json(folder / "tokenizer.json"))
+    except CheckpointError:
+        raise
+    except EscribaError as error:
+        raise CheckpointError(f"{folder}: {error.met}", expected=error.expected, hint=error.hint) from error
+    if tokenizer.vocab_size != config.vocab_size:
+        raise CheckpointError(f"{folder}: tokenizer.json has {tokenizer.vocab_size} symbols, config.json {config.vocab_size}")
+    shapes = {spec.name: spec.shape for spec in tensor_specs(config.model, config.vocab_size)}
+    path = folder / "model.safetensors"
+    if at is not None:
+        kept = kept_weights(folder)
+        if at not in kept:
+            raise CheckpointError(
+                f"{folder} keeps no weights of {at!r}", expected=", ".join(kept) or "none were kept: train with --keep-every epoch"
+            )
+        path = folder / "kept" / f"{at.replace(':', '-')}.safetensors"
+    weights, metadata = read_tensors(path, shapes)
+    for name, value in _hashes(folder).items():
+        if metadata.get(f"{name}_sha256") != value:
+            raise CheckpointError(f"{path} was not written for this {name}.json", expected="files of one and the same model, unchanged")
+    for name, array in weights.items():
+        if not np.isfinite(array).all():
+            raise CheckpointError(f"{path}: {name} holds numbers that are not finite")
+    return ModelFiles(folder, config, tokenizer, weights)
+
+
+def model_folders(root: Path | None = None) -> list[Path]:
+    """The model folders under models/, by name."""
+    root = Path(MODELS) if root is None else root
+    return sorted(path.parent for path in root.glob("*/config.json") if not path.parent.name.startswith("."))
+
+
+def find_model(name: str | Path) -> Path:
+    """The folder that a person means: a path, or a name under models/.
+
+    Raises:
+        CheckpointError: there is none; the message suggests the nearest name.
+    """
+    path = Path(name)
+    candidates = [path] if path.is_absolute() or len(path.parts) != 1 else [path, Path(MODELS) / path]
+    for candidate in candidates:
+        if (candidate / "config.json").is_file():
+            return candidate
+    known = {folder.name: folder for folder in model_folders()}
+    near = near_name(path.name, known)
+    if near:
+        hint = f"did you mean {known[near]}?"
+    else:
+        hint = "escriba list shows the models here" if known else "train one first: escriba train TEXT"
+    raise CheckpointError(f"there is no model {str(name)!r}", expected="a model folder, or a name under models/", hint=hint)

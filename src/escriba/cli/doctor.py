@@ -1,0 +1,119 @@
+"""``escriba doctor``: is this installation, or this model, in order.
+
+It knows nothing of how to mend; it says what to type.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+from pathlib import Path
+from typing import Any
+
+import click
+
+from escriba import __version__
+from escriba.cli.options import json_option, print_json
+from escriba.errors import EscribaError
+
+__all__ = ["doctor_command"]
+
+BASE = ("numpy", "safetensors", "pydantic", "click", "rich", "charset-normalizer")
+OPTIONAL = {"torch": "train", "matplotlib": "plot"}
+
+
+@click.command("doctor")
+@click.argument("model", required=False, metavar="[MODEL]")
+@json_option
+def doctor_command(model: str | None, as_json: bool) -> None:
+    """Check this installation; with MODEL, check a model folder, every file of it."""
+    found = check_model(model) if model else check_installation()
+    if as_json:
+        print_json({"ok": all(row["ok"] for row in found), "checks": found})
+    else:
+        for row in found:
+            click.echo(f"{'ok ' if row['ok'] else 'BAD'}  {row['what']:<22} {row['found']}")
+            if row.get("hint"):
+                click.echo(f"     hint: {row['hint']}")
+    if not all(row["ok"] for row in found):
+        raise SystemExit(1)
+
+
+def _row(what: str, found: str, *, ok: bool = True, hint: str | None = None) -> dict[str, Any]:
+    return {"what": what, "found": found, "ok": ok, **({"hint": hint} if hint else {})}
+
+
+def check_installation() -> list[dict[str, Any]]:
+    """The packages, the machine, the place where models are kept."""
+    rows = [
+        _row("escriba", __version__),
+        _row("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
+        _row("processors", str(os.cpu_count())),
+    ]
+    rows.extend(_row(name, importlib.metadata.version(name)) for name in BASE)
+    for name, extra in OPTIONAL.items():
+        try:
+            rows.append(_row(name, importlib.metadata.version(name)))
+        except importlib.metadata.PackageNotFoundError:
+            rows.append(_row(name, "not installed; all but what needs it works", hint=f'python -m pip install "escriba[{extra}]"'))
+            continue
+        if name == "torch":
+            rows.append(_precision())
+    free = shutil.disk_usage(Path.cwd()).free
+    rows.append(
+        _row("free space here", f"{free / 1e9:.1f} GB", ok=free > 2e8, hint=None if free > 2e8 else "a model needs tens of megabytes")
+    )
+    rows.append(
+        _row("this folder", "can be written to", ok=True)
+        if os.access(Path.cwd(), os.W_OK)
+        else _row("this folder", "is read-only", ok=False)
+    )
+    return rows
+
+
+def _precision() -> dict[str, Any]:
+    try:
+        import torch
+
+        from escriba.training.step import best_precision
+
+        return _row(
+            "training", f"{best_precision('cpu')} on {torch.get_num_threads()} threads" + (", cuda" if torch.cuda.is_available() else "")
+        )
+    except (ImportError, OSError) as error:
+        return _row(
+            "training", f"PyTorch does not load: {error}", ok=False, hint='python -m pip install --force-reinstall "escriba[train]"'
+        )
+
+
+def check_model(name: str) -> list[dict[str, Any]]:
+    """Every file of a model folder, read and held against the others; then one step of it."""
+    from escriba.checkpoint import find_model, kept_weights, load_folder
+    from escriba.engine.reference import ReferenceEngine
+    from escriba.tensorfile import read_json, read_tensors
+
+    folder = find_model(name)
+    rows = []
+    moments: list[str | None] = [None, *kept_weights(folder)]
+    for at in moments:
+        label = at or "model"
+        try:
+            files = load_folder(folder, at)
+            engine = ReferenceEngine(files.config.model, files.weights)
+            engine.step([0], engine.initial_state(1))
+            rows.append(_row(label, f"whole: {len(files.weights)} tensors, {files.tokenizer.vocab_size:,} symbols; one step runs"))
+        except EscribaError as error:
+            rows.append(_row(label, error.met, ok=False, hint=error.hint or error.expected))
+    pointer = folder / "training" / "last.json"
+    if pointer.is_file():
+        try:
+            state = str(read_json(pointer)["state"])
+            arrays, values = read_tensors(folder / "training" / Path(state).name)
+            rows.append(_row("training state", f"whole: {state}, step {values.get('step'):,}, {len(arrays)} tensors"))
+        except (EscribaError, KeyError, TypeError) as error:
+            rows.append(_row("training state", getattr(error, "met", repr(error)), ok=False, hint="the model itself can still be used"))
+    else:
+        rows.append(_row("training state", "none: the model can be used, but not resumed"))
+    return rows

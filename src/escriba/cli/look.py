@@ -1,0 +1,116 @@
+"""``escriba list`` and ``escriba show``: what models there are, and what one is.
+
+It knows nothing of engines: folders are read, nothing is run.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from escriba.cli.options import json_option, print_json
+from escriba.errors import EscribaError
+
+__all__ = ["list_command", "show_command"]
+
+
+def facts(folder: Path) -> dict[str, Any]:
+    """What a model folder says of itself."""
+    from escriba.checkpoint import Config, kept_weights
+    from escriba.results import Run
+    from escriba.tensorfile import read_json
+    from escriba.weights import count_parameters, parameters_by_part
+
+    config = Config.from_json(read_json(folder / "config.json"))
+    run = Run.read(folder)
+    closing = run.last("finished") or run.last("interrupted")
+    return {
+        "model": str(folder),
+        "cell": config.model.cell,
+        "unit": config.text.unit,
+        "vocab_size": config.vocab_size,
+        "parameters": count_parameters(config.model, config.vocab_size),
+        "layers": parameters_by_part(config.model, config.vocab_size),
+        "bytes": sum(file.stat().st_size for file in folder.glob("model.safetensors")),
+        "finished": run.finished,
+        "corpus": run.last("begun").get("corpus", {}),
+        "steps": closing.get("steps"),
+        "epochs": closing.get("epochs"),
+        "elapsed_s": closing.get("elapsed_s"),
+        "loss_nats": closing.get("loss_nats"),
+        "bits_per_char": closing.get("bits_per_char"),
+        "best": {name: run.best[name] for name in ("step", "loss_nats", "bits_per_char") if name in run.best},
+        "curve": [{"step": line.get("step"), "loss_nats": line.get("loss_nats")} for line in run.evaluations],
+        "kept": kept_weights(folder),
+        "settings": config.to_json(),
+    }
+
+
+@click.command("list")
+@click.argument("folder", default="models", metavar="[FOLDER]")
+@json_option
+def list_command(folder: str, as_json: bool) -> None:
+    """List the models under models/, or under another FOLDER."""
+    from escriba.checkpoint import model_folders
+
+    found = []
+    for path in model_folders(Path(folder)):
+        try:
+            found.append(facts(path))
+        except EscribaError as error:
+            found.append({"model": str(path), "error": error.met})
+    if as_json:
+        print_json(found)
+        return
+    if not found:
+        click.echo(f"no models under {folder}; train one: escriba train TEXT", err=True)
+    width = max((len(row["model"]) for row in found), default=0)
+    for row in found:
+        if "error" in row:
+            click.echo(f"{row['model']:<{width}}  damaged: {row['error']}")
+            continue
+        bits = f"{row['bits_per_char']:.3f} bits per character" if row["bits_per_char"] is not None else "not measured"
+        state = "" if row["finished"] else "  (unfinished)"
+        click.echo(f"{row['model']:<{width}}  {row['cell']:<5} {row['parameters']:>11,} parameters  {bits}{state}")
+
+
+@click.command("show", no_args_is_help=True)
+@click.argument("model", metavar="MODEL")
+@json_option
+def show_command(model: str, as_json: bool) -> None:
+    """Show a model: its network, its text, how its training went."""
+    from escriba.checkpoint import find_model
+
+    folder = find_model(model)
+    found = facts(folder)
+    if as_json:
+        print_json(found)
+        return
+    corpus = found["corpus"]
+    click.echo(f"{found['model']}: {found['bytes'] / 1e6:.1f} MB, {'finished' if found['finished'] else 'unfinished'}")
+    click.echo("\nnetwork")
+    for part, count in found["layers"].items():
+        click.echo(f"  {part:<12} {count:>12,}")
+    click.echo(f"  {'all':<12} {found['parameters']:>12,} parameters; {found['vocab_size']:,} symbols of the unit {found['unit']}")
+    if corpus:
+        click.echo(f"\ntext\n  {corpus['characters']:,} characters from {', '.join(corpus['sources'][:5])}")
+        click.echo(f"  {corpus['train_symbols']:,} symbols learnt from, {corpus['held_out_symbols']:,} held out")
+    if found["curve"]:
+        losses = [point["loss_nats"] for point in found["curve"]]
+        click.echo(
+            f"\ncurve (nats on the unlearnt part)\n  {sparkline(losses)}  {losses[0]:.3f} -> {losses[-1]:.3f}, best {min(losses):.3f}"
+        )
+    if found["loss_nats"] is not None:
+        click.echo(
+            f"\nheld out\n  {found['loss_nats']:.4f} nats, {found['bits_per_char']:.4f} bits per character, after {found['steps']:,} steps"
+        )
+    if found["kept"]:
+        click.echo(f"\nkept moments\n  {' '.join(found['kept'])}")
+
+
+def sparkline(values: list[float]) -> str:
+    """Numbers as a row of bars, the greatest highest."""
+    low, high = min(values), max(values)
+    return "".join("▁▂▃▄▅▆▇█"[int(7 * (value - low) / ((high - low) or 1.0))] for value in values)

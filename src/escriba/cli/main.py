@@ -1,0 +1,94 @@
+"""The command ``escriba``: its groups, and errors as people read them.
+
+It knows nothing of what the commands do; each lives in a module that loads when it is called.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any, NamedTuple
+
+import click
+
+from escriba import __version__
+from escriba.errors import EscribaError, near_name
+
+__all__ = ["cli", "main"]
+
+
+class _Entry(NamedTuple):
+    group: str
+    module: str
+    help: str
+
+
+COMMANDS = {
+    "demo": _Entry("Begin", "begin", "Train for two minutes, write, score: see it all at once."),
+    "corpus": _Entry("Make", "make", "Show what would be read of a text, before training."),
+    "train": _Entry("Make", "make", "Train a model on a text."),
+    "list": _Entry("Make", "look", "List the models here."),
+    "show": _Entry("Make", "look", "Show a model: network, text, best, curve."),
+    "generate": _Entry("Write", "write", "Write text."),
+    "score": _Entry("Read", "score", "Score a text: log-likelihood, bits per character."),
+    "doctor": _Entry("Care", "doctor", "Check this installation, or a model."),
+}
+"""Every command: its group in the help, its module, its sentence."""
+
+
+class _Commands(click.Group):
+    """The commands by group; each module loads when its command is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names in the order of the help."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """The command of that name, its module loaded."""
+        if name not in COMMANDS:
+            near = near_name(name, COMMANDS)
+            raise click.UsageError(f"there is no command {name!r}." + (f" Did you mean {near!r}?" if near else ""), ctx)
+        command: click.Command = getattr(importlib.import_module(f"escriba.cli.{COMMANDS[name].module}"), f"{name}_command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The commands, group by group."""
+        for group in dict.fromkeys(entry.group for entry in COMMANDS.values()):
+            with formatter.section(group):
+                formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items() if entry.group == group])
+
+
+@click.group(cls=_Commands, no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, "-V", "--version", prog_name="escriba", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Escriba trains small language models on your own text, and writes, reads and scores with them.
+
+    \b
+    escriba demo
+    escriba train book.txt --minutes 5
+    escriba generate book --prompt "Once upon a time"
+    """
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs the command line and exits: 0, 1 (error), 2 (usage), 130 (interrupted)."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure: Any = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:  # UTF-8 whatever the console; half a surrogate pair is shown, not a crash
+            reconfigure(encoding="utf-8", errors="backslashreplace")
+    try:
+        sys.exit(cli.main(arguments, prog_name="escriba", standalone_mode=False) or 0)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except EscribaError as error:
+        first, *rest = str(error).splitlines()
+        click.echo("\n".join([click.style("error: ", fg="red", bold=True) + first, *rest]), err=True)
+        sys.exit(1)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of a pipe had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

@@ -1,0 +1,97 @@
+"""Options that are settings: their help, bounds and defaults come from `settings.py`.
+
+It knows nothing of the commands that carry them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from escriba.errors import SettingsError, near_name
+from escriba.settings import ModelSettings, SampleSettings, Settings, TextSettings, TrainSettings, field_help, from_typed, near_setting
+
+__all__ = ["given", "json_option", "parse_sets", "print_json", "setting", "text_options"]
+
+SECTIONS: dict[str, type[Settings]] = {"text": TextSettings, "model": ModelSettings, "train": TrainSettings}
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def setting(section: type[Settings], name: str, *flags: str, metavar: str | None = None, no_default: bool = False) -> Decorator:
+    """An option for one setting: ``--hidden-size`` for hidden_size; a value is typed as `settings.from_typed` reads it."""
+    names = list(flags) or [f"--{name.replace('_', '-')}"]
+    text = section.model_fields[name].description if no_default else field_help(section, name)
+
+    def typed(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Any:
+        return None if value is None else from_typed(section, name, value)
+
+    return click.option(*names, name, default=None, callback=typed, metavar=metavar or name.upper().split("_")[-1], help=text)
+
+
+def text_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of reading a text, shared by `corpus` and `train`."""
+    flag = {"is_flag": True, "default": None}
+    options: list[Decorator] = [
+        setting(TextSettings, "unit", metavar="char|word|byte"),
+        setting(TextSettings, "documents", metavar="auto|stream|line|paragraph"),
+        click.option("--column", multiple=True, help="Column of a table, by name or number from 1; twice joins with a blank."),
+        click.option("--no-header", "header", flag_value=False, default=None, help="The table's first row is data, not names."),
+        setting(TextSettings, "encoding", metavar="CODEC"),
+        setting(TextSettings, "newlines", metavar="lf|keep"),
+        setting(TextSettings, "normalization", metavar="NFC|none"),
+        setting(TextSettings, "from_line", "--from", metavar="LINE"),
+        setting(TextSettings, "to_line", "--to", metavar="LINE"),
+        click.option("--strip-gutenberg", "strip_gutenberg", **flag, help="Leave out a Project Gutenberg header and licence."),  # type: ignore[arg-type]
+        setting(TextSettings, "min_count", metavar="N"),
+        click.option("--no-unknown", "unknown", flag_value=False, default=None, help="No <unk>: an unseen symbol is an error."),
+        setting(TextSettings, "val_fraction", metavar="SHARE"),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def given(values: dict[str, Any]) -> dict[str, Any]:
+    """The options that were typed: those that are neither None nor an empty tuple."""
+    return {name: value for name, value in values.items() if value is not None and value != ()}
+
+
+def parse_sets(pairs: tuple[str, ...]) -> dict[str, Any]:
+    """The settings of ``--set section.key=value``.
+
+    Raises:
+        SettingsError: the form is another, or there is no such section or key.
+    """
+    found = {}
+    for pair in pairs:
+        where, equals, value = pair.partition("=")
+        section, dot, name = where.strip().partition(".")
+        if not equals or not dot:
+            raise SettingsError(f"--set {pair!r}", expected="--set section.key=value, for example --set train.learning_rate=0.002")
+        if section not in SECTIONS:
+            near = near_name(section, SECTIONS)
+            raise SettingsError(
+                f"--set {pair!r}: there is no section {section!r}", expected=", ".join(SECTIONS), hint=near and f"did you mean {near!r}?"
+            )
+        if name not in SECTIONS[section].model_fields:
+            raise near_setting(name, list(SECTIONS[section].model_fields))
+        found[name] = from_typed(SECTIONS[section], name, value.strip())
+    return found
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
+
+def print_json(value: Any) -> None:
+    """A value as one line of JSON on standard output."""
+    click.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
+
+
+def sampling_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The filters of drawing."""
+    for name in ("min_p", "top_p", "top_k"):
+        command = setting(SampleSettings, name, metavar="N" if name == "top_k" else "P")(command)
+    return command

@@ -1,0 +1,201 @@
+"""What every engine can do (start, step, advance, feed, write) and the laws that it keeps.
+
+It knows no framework and no cell: only ids, logits and states as NumPy arrays.
+
+Shapes: B batch, T time, V vocabulary, H hidden.
+
+The laws, held over all engines by one set of tests:
+
+- `advance` is `step` folded over time, from any state, at any split of the sequence.
+- A state is a value: no call changes a state that it was given.
+- Rows of a batch do not know each other. In the reference engine a row's logits are the same bit for bit in every batch size and
+  thread count; the PyTorch engine is exempt from the bits, for its matrix products depend on both.
+- `write` gives, for the same uniforms, the ids of the default here.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from escriba.engine.sampling import Sampling, choose
+from escriba.errors import SettingsError
+
+__all__ = ["Array", "Engine", "Floats", "Ids", "State", "join_states", "state_rows", "time_chunk"]
+
+Array = npt.NDArray[np.floating]
+"""Real numbers in the engine's own precision."""
+Floats = npt.NDArray[np.float64]
+"""Log-probabilities and uniforms."""
+Ids = npt.NDArray[np.int64]
+"""Integer ids of symbols, 0 to vocab_size - 1."""
+State = tuple[tuple[Array, ...], ...]
+"""Layer by layer the arrays of its state; axis 0 of every array is the batch."""
+
+_LOGITS_PER_CHUNK = 2**19
+"""Numbers in the logits of one chunk of `feed`, and of what scores: 4 MiB in float64, far under the 64 MB that must never be passed."""
+
+
+class Engine(abc.ABC):
+    """A model made to run. Engines hold weights and nothing else: what changes is in the states, which the caller carries.
+
+    A new engine gives `vocab_size`, `initial_state` and `step`; the rest has a default made of these and may be done faster.
+    """
+
+    vocab_size: int
+    """Symbols in the vocabulary, V."""
+
+    @abc.abstractmethod
+    def initial_state(self, batch_size: int) -> State:
+        """The state before anything was read.
+
+        Args:
+            batch_size: rows, 1 or more.
+        """
+
+    @abc.abstractmethod
+    def step(self, ids: npt.ArrayLike, state: State) -> tuple[Array, State]:
+        """Reads one symbol a row.
+
+        Args:
+            ids: integers of shape (B,), each 0 to V - 1.
+            state: the state of B rows; it is not changed.
+
+        Returns:
+            The logits of the next symbol, (B, V), and the new state.
+
+        Raises:
+            SettingsError: an id outside the vocabulary, or rows that do not match the state's.
+        """
+
+    def advance(self, ids: npt.ArrayLike, state: State) -> tuple[Array, State]:
+        """Reads T symbols a row.
+
+        Args:
+            ids: integers of shape (B, T), each 0 to V - 1, T at least 1.
+            state: the state of B rows; it is not changed.
+
+        Returns:
+            The logits after each symbol, (B, T, V), and the state after the last.
+
+        Raises:
+            SettingsError: as for `step`.
+        """
+        ids_BT = self.checked_ids(ids, state, axes=2)
+        logits = []
+        for ids_B in ids_BT.T:
+            logits_BV, state = self.step(ids_B, state)
+            logits.append(logits_BV)
+        return np.stack(logits, axis=1), state
+
+    def feed(self, ids: npt.ArrayLike, state: State) -> State:
+        """The state after T symbols a row, of which no logits are wanted: any T, 0 included, in chunks of bounded memory.
+
+        Args:
+            ids: integers of shape (B, T), each 0 to V - 1.
+            state: the state of B rows; it is not changed.
+
+        Raises:
+            SettingsError: as for `step`.
+        """
+        ids_BT = self.checked_ids(ids, state, axes=2, least=0)
+        chunk = time_chunk(len(ids_BT), self.vocab_size)
+        for start in range(0, ids_BT.shape[1], chunk):
+            _, state = self.advance(ids_BT[:, start : start + chunk], state)
+        return state
+
+    def write(self, ids: npt.ArrayLike, state: State, samplings: Sequence[Sampling], uniforms: npt.ArrayLike) -> tuple[Ids, Floats, State]:
+        """Writes T symbols a row: step, filter, draw, T times. The last symbol drawn is not yet read: it begins the next call.
+
+        Args:
+            ids: integers of shape (B,): the last symbol of each row, not yet read.
+            state: the state of B rows before `ids`; it is not changed.
+            samplings: B ways to draw, one a row.
+            uniforms: numbers in [0, 1) of shape (B, T), one for each draw.
+
+        Returns:
+            The ids drawn, (B, T); their log-probabilities in nats under the model itself (before bans, temperature and filters),
+            float64 (B, T); and the state, which has read `ids` and all that was drawn but the last.
+
+        Raises:
+            SettingsError: as for `step`; or nothing is left to draw from.
+        """
+        ids_B, uniforms_BT = self.checked_draws(ids, state, samplings, uniforms)
+        ids_BT = np.empty(uniforms_BT.shape, dtype=np.int64)
+        log_probs_BT = np.empty(uniforms_BT.shape)
+        for t in range(uniforms_BT.shape[1]):
+            logits_BV, state = self.step(ids_B, state)
+            ids_B, log_probs_BT[:, t] = choose(logits_BV, samplings, uniforms_BT[:, t])
+            ids_BT[:, t] = ids_B
+        return ids_BT, log_probs_BT, state
+
+    def checked_ids(self, ids: npt.ArrayLike, state: State, *, axes: int, least: int = 1) -> Ids:
+        """Ids as an int64 array, once their kind, range, axes and rows are seen to be right.
+
+        Args:
+            ids: what was given.
+            state: the state beside which they were given.
+            axes: 1 for (B,), 2 for (B, T).
+            least: smallest T.
+
+        Raises:
+            SettingsError: they are not.
+        """
+        array = np.asarray(ids)
+        if array.size == 0 and array.dtype.kind == "f":  # NumPy's type for an empty list
+            array = array.astype(np.int64)
+        if array.dtype.kind not in "iu":
+            raise SettingsError(f"ids are of type {array.dtype}", expected="integers")
+        if array.ndim != axes or (axes == 2 and array.shape[1] < least):
+            raise SettingsError(f"ids have the shape {array.shape}", expected="(batch,)" if axes == 1 else "(batch, time)")
+        rows = len(state[0][0])
+        if len(array) != rows:
+            raise SettingsError(f"there are ids for {len(array)} rows and a state of {rows}", expected="the same number of rows")
+        if array.size and (array.min() < 0 or array.max() >= self.vocab_size):
+            wrong = array[(array < 0) | (array >= self.vocab_size)].flat[0]
+            raise SettingsError(f"id {wrong} is not in the vocabulary", expected=f"ids 0 to {self.vocab_size - 1}")
+        return array.astype(np.int64, copy=False)
+
+    def checked_draws(self, ids: npt.ArrayLike, state: State, samplings: Sequence[Sampling], uniforms: npt.ArrayLike) -> tuple[Ids, Floats]:
+        """The ids (B,) and the uniforms (B, T) given to `write`, once they are seen to fit together.
+
+        Raises:
+            SettingsError: they do not.
+        """
+        ids_B = self.checked_ids(ids, state, axes=1)
+        uniforms_BT = np.asarray(uniforms, dtype=np.float64)
+        if uniforms_BT.ndim != 2 or len(uniforms_BT) != len(ids_B) or len(samplings) != len(ids_B):
+            raise SettingsError(
+                f"{len(ids_B)} rows meet {len(samplings)} samplings and uniforms of the shape {uniforms_BT.shape}",
+                expected="one sampling and one row of uniforms for each row",
+            )
+        return ids_B, uniforms_BT
+
+
+def time_chunk(batch_size: int, vocab_size: int) -> int:
+    """How many steps of time to advance at once, so that the logits stay within a few megabytes."""
+    return max(1, _LOGITS_PER_CHUNK // max(1, batch_size * vocab_size))
+
+
+def state_rows(state: State, rows: npt.ArrayLike) -> State:
+    """Some rows of a state, in the order asked for; a row may be asked for more than once.
+
+    Args:
+        state: a state of B rows.
+        rows: integers, each 0 to B - 1.
+    """
+    index = np.asarray(rows, dtype=np.int64)
+    return tuple(tuple(array[index] for array in layer) for layer in state)
+
+
+def join_states(states: Sequence[State]) -> State:
+    """One state of all the rows of several, in their order.
+
+    Args:
+        states: one or more states of the same engine.
+    """
+    layers = zip(*states, strict=True)
+    return tuple(tuple(np.concatenate(arrays) for arrays in zip(*layer, strict=True)) for layer in layers)

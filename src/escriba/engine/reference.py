@@ -1,0 +1,212 @@
+"""Runs a model with NumPy, by the textbook equations: the engine that defines what the others must give.
+
+It does not know where the weights came from, nor how they were learnt.
+
+Shapes: B batch, T time, V vocabulary, E embedding, H hidden, G gates x H (the gates of a cell stacked, in the order of weights.GATES).
+
+Rows are run one at a time, and every number of a product is one dot product of two vectors. So a row cannot depend on its batch, and
+its logits are the same bit for bit in every batch size and with any number of threads. A product of matrices would not give that, nor
+would a matrix by a vector: a BLAS library parts the work among its threads, and where it parts it, it sums in another order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from escriba.engine.protocol import Array, Engine, State
+from escriba.errors import SettingsError
+from escriba.settings import ModelSettings
+from escriba.weights import state_specs, tensor_specs
+
+__all__ = ["ReferenceEngine"]
+
+_TABLE_BYTES = 2**24
+"""Largest table of input products that is made beforehand; a larger vocabulary's products are made when they are needed."""
+
+_LONGEST_DOT = 8192
+"""Longest dot product that is left to BLAS at once: OpenBLAS gives those over 10,000 to several threads."""
+
+_RowState = tuple[Array, ...]
+"""The state of one layer for one row: vectors of length H."""
+
+
+class _Layer(NamedTuple):
+    """The weights of one recurrent layer."""
+
+    weight_ih: Array  # (G, width of what enters)
+    weight_hh: Array  # (G, H)
+    bias_ih: Array  # (G,): the only bias, unless the cell has two
+    bias_hh: Array | None  # (G,)
+
+
+def _astray_later() -> np.errstate:
+    """No warning for numbers that overflow on the way: weights gone astray are an error in words where the logits are used."""
+    return np.errstate(over="ignore", invalid="ignore")
+
+
+def _product(matrix: Array, vector: Array) -> Array:
+    """A matrix by a vector, one dot product a row."""
+    if len(vector) <= _LONGEST_DOT:
+        whole: Array = np.vecdot(matrix, vector)
+        return whole
+    parts = range(0, len(vector), _LONGEST_DOT)
+    pieces = (_product(matrix[:, at : at + _LONGEST_DOT], vector[at : at + _LONGEST_DOT]) for at in parts)
+    return sum(pieces, start=np.zeros_like(matrix[:, 0]))
+
+
+def _sigmoid(x: Array) -> Array:
+    half: Array = np.tanh(0.5 * x)  # the logistic function, in a form that cannot overflow
+    return 0.5 * half + 0.5
+
+
+_ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = {"tanh": np.tanh, "relu": lambda x: np.maximum(x, 0), "sigmoid": _sigmoid}
+
+
+def _rnn(x_G: Array, state: _RowState, layer: _Layer, model: ModelSettings) -> _RowState:
+    """h' = act(W_ih x + b + W_hh h). Source: Elman 1990."""
+    return (_ACTIVATIONS[model.activation](x_G + _product(layer.weight_hh, state[0])),)
+
+
+def _gru(x_G: Array, state: _RowState, layer: _Layer, model: ModelSettings) -> _RowState:
+    """h' = (1 - z) n + z h. Source: Cho et al. 2014 (reset before the product); PyTorch and cuDNN (reset after it)."""
+    (h,) = state
+    size = len(h)
+    if layer.bias_hh is not None:  # reset "after"
+        h_G = _product(layer.weight_hh, h) + layer.bias_hh
+        rz = _sigmoid(x_G[: 2 * size] + h_G[: 2 * size])
+        r, z = rz[:size], rz[size:]
+        n = np.tanh(x_G[2 * size :] + r * h_G[2 * size :])
+    else:  # reset "before"
+        rz = _sigmoid(x_G[: 2 * size] + _product(layer.weight_hh[: 2 * size], h))
+        r, z = rz[:size], rz[size:]
+        n = np.tanh(x_G[2 * size :] + _product(layer.weight_hh[2 * size :], r * h))
+    return ((1 - z) * n + z * h,)
+
+
+def _lstm(x_G: Array, state: _RowState, layer: _Layer, model: ModelSettings) -> _RowState:
+    """c' = f c + i g, h' = o tanh(c'). Source: Hochreiter and Schmidhuber 1997; Gers et al. 2000."""
+    h, c = state
+    size = len(h)
+    gates_G = x_G + _product(layer.weight_hh, h)
+    i, f = _sigmoid(gates_G[:size]), _sigmoid(gates_G[size : 2 * size])
+    g, o = np.tanh(gates_G[2 * size : 3 * size]), _sigmoid(gates_G[3 * size :])
+    c = f * c + i * g
+    return o * np.tanh(c), c
+
+
+_CELLS: Mapping[str, Callable[[Array, _RowState, _Layer, ModelSettings], _RowState]] = {"rnn": _rnn, "gru": _gru, "lstm": _lstm}
+"""Each cell: (W_ih x + bias, state, weights, shape) -> new state, of which the first vector is the output."""
+
+
+class ReferenceEngine(Engine):
+    """The textbook engine.
+
+    Args:
+        model: the shape of the network.
+        weights: its tensors, named and shaped as `weights.tensor_specs` says; they are copied where they must be converted.
+        dtype: precision of the arithmetic, float32 or float64.
+
+    Raises:
+        SettingsError: a tensor is missing, superfluous or of another shape.
+    """
+
+    def __init__(self, model: ModelSettings, weights: Mapping[str, npt.NDArray[np.generic]], *, dtype: npt.DTypeLike = np.float32) -> None:
+        self.model = model
+        self.dtype = np.dtype(dtype)
+        if self.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
+            raise SettingsError(f"dtype is {self.dtype}", expected="float32 or float64")
+        if "output.bias" not in weights or np.ndim(weights["output.bias"]) != 1:
+            raise SettingsError("the weights hold no vector 'output.bias'", expected="the tensors of " + model.cell)
+        self.vocab_size = len(weights["output.bias"])
+        arrays = self._checked(weights)
+        self._layers = [
+            _Layer(
+                arrays[f"layers.{at}.weight_ih"],
+                arrays[f"layers.{at}.weight_hh"],
+                arrays[f"layers.{at}.bias_ih"] if f"layers.{at}.bias_ih" in arrays else arrays[f"layers.{at}.bias"],
+                arrays.get(f"layers.{at}.bias_hh"),
+            )
+            for at in range(model.num_layers)
+        ]
+        self._embedding_VE = arrays.get("embedding.weight")
+        self._output_VH = arrays["embedding.weight" if model.tied else "output.weight"]
+        self._output_bias_V = arrays["output.bias"]
+        self._table_VG = self._input_table()
+
+    def _checked(self, weights: Mapping[str, npt.NDArray[np.generic]]) -> dict[str, Array]:
+        """The weights in the engine's precision, rows contiguous, once names and shapes are seen to be right."""
+        specs = tensor_specs(self.model, self.vocab_size)
+        unknown = sorted(set(weights) - {spec.name for spec in specs})
+        if unknown:
+            raise SettingsError(f"there is a tensor {unknown[0]!r}", expected=", ".join(spec.name for spec in specs))
+        for spec in specs:
+            shape = np.shape(weights[spec.name]) if spec.name in weights else None
+            if shape != spec.shape:
+                met = f"the tensor {spec.name!r} " + ("is missing" if shape is None else f"has the shape {shape}")
+                raise SettingsError(met, expected=f"the shape {spec.shape}")
+        return {spec.name: np.ascontiguousarray(weights[spec.name], dtype=self.dtype) for spec in specs}
+
+    def _input_table(self) -> Array | None:
+        """The first layer's input product of every symbol, (V, G), or None where the table would be large."""
+        layer = self._layers[0]
+        if self._embedding_VE is None:  # one-hot: the product is a column of the matrix
+            return np.ascontiguousarray(layer.weight_ih.T + layer.bias_ih)
+        if self.vocab_size * len(layer.weight_ih) * self.dtype.itemsize > _TABLE_BYTES:
+            return None
+        with _astray_later():
+            return np.stack([_product(layer.weight_ih, e) + layer.bias_ih for e in self._embedding_VE])
+
+    def initial_state(self, batch_size: int) -> State:
+        """Zeros. See `Engine.initial_state`."""
+        if batch_size < 1:
+            raise SettingsError(f"batch_size is {batch_size}", expected="1 or more")
+        return tuple(tuple(np.zeros((batch_size, spec.size), self.dtype) for spec in layer) for layer in state_specs(self.model))
+
+    def step(self, ids: npt.ArrayLike, state: State) -> tuple[Array, State]:
+        """One symbol a row. See `Engine.step`."""
+        logits_BTV, state = self.advance(self.checked_ids(ids, state, axes=1)[:, None], state)
+        return logits_BTV[:, 0], state
+
+    def advance(self, ids: npt.ArrayLike, state: State) -> tuple[Array, State]:
+        """T symbols a row. See `Engine.advance`."""
+        ids_BT = self.checked_ids(ids, state, axes=2)
+        logits_BTV = np.empty((*ids_BT.shape, self.vocab_size), self.dtype)
+        return logits_BTV, self._run(ids_BT, state, logits_BTV)
+
+    def feed(self, ids: npt.ArrayLike, state: State) -> State:
+        """The state after T symbols a row, without the output's products. See `Engine.feed`."""
+        return self._run(self.checked_ids(ids, state, axes=2, least=0), state, None)
+
+    def _run(self, ids_BT: npt.NDArray[np.int64], state: State, logits_BTV: Array | None) -> State:
+        """Reads the ids row by row; the logits are written into `logits_BTV`, if given."""
+        after = tuple(tuple(np.empty((len(ids_BT), array.shape[1]), self.dtype) for array in layer) for layer in state)
+        with _astray_later():
+            for b, ids_T in enumerate(ids_BT):
+                row = [tuple(array[b].astype(self.dtype, copy=False) for array in layer) for layer in state]
+                for t, token in enumerate(ids_T.tolist()):
+                    row = self._row_step(token, row)
+                    if logits_BTV is not None:
+                        logits_BTV[b, t] = _product(self._output_VH, row[-1][0]) + self._output_bias_V
+                for layer_after, layer_row in zip(after, row, strict=True):
+                    for array, vector in zip(layer_after, layer_row, strict=True):
+                        array[b] = vector
+        return after
+
+    def _row_step(self, token: int, row: list[_RowState]) -> list[_RowState]:
+        """One symbol through all layers of one row."""
+        cell = _CELLS[self.model.cell]
+        new: list[_RowState] = []
+        for layer, before in zip(self._layers, row, strict=True):
+            if new:
+                x_G = _product(layer.weight_ih, new[-1][0]) + layer.bias_ih
+            elif self._table_VG is not None:
+                x_G = self._table_VG[token]
+            else:
+                assert self._embedding_VE is not None  # one-hot input always has its table
+                x_G = _product(layer.weight_ih, self._embedding_VE[token]) + layer.bias_ih
+            new.append(cell(x_G, before, layer, self.model))
+        return new

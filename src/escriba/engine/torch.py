@@ -1,0 +1,105 @@
+"""Runs a live PyTorch model: the engine while a network learns, and on a GPU.
+
+It does not know how the network learns, nor where its weights are kept.
+
+Shapes: B batch, T time, V vocabulary.
+
+Exempt from one law: PyTorch's matrix products may give other last bits in another batch size or thread count.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from escriba.engine.protocol import Array, Engine, Floats, Ids, State
+from escriba.engine.sampling import Sampling, choose
+from escriba.errors import SettingsError
+from escriba.model.language_model import LanguageModel, ModelState
+
+__all__ = ["TorchEngine"]
+
+
+class TorchEngine(Engine):
+    """A live `LanguageModel` behind the protocol of engines.
+
+    It follows the network: what the network has learnt meanwhile shows in the next call. Nothing is learnt or dropped in a call, and
+    the network's training mode is as it was before.
+
+    Args:
+        net: the network, on whatever device.
+    """
+
+    def __init__(self, net: LanguageModel) -> None:
+        self.net = net
+        self.vocab_size = net.vocab_size
+
+    def initial_state(self, batch_size: int) -> State:
+        """The network's own. See `Engine.initial_state`."""
+        if batch_size < 1:
+            raise SettingsError(f"batch_size is {batch_size}", expected="1 or more")
+        with self._running():
+            return _state_to_numpy(self.net.initial_state(batch_size))
+
+    def step(self, ids: npt.ArrayLike, state: State) -> tuple[Array, State]:
+        """One symbol a row. See `Engine.step`."""
+        ids_B = self.checked_ids(ids, state, axes=1)
+        with self._running():
+            logits_BV, after = self.net.step(self._to_torch(ids_B), self._state_to_torch(state))
+            return _to_numpy(logits_BV), _state_to_numpy(after)
+
+    def advance(self, ids: npt.ArrayLike, state: State) -> tuple[Array, State]:
+        """T symbols a row. See `Engine.advance`."""
+        ids_BT = self.checked_ids(ids, state, axes=2)
+        with self._running():
+            logits_BTV, after = self.net(self._to_torch(ids_BT), self._state_to_torch(state))
+            return _to_numpy(logits_BTV), _state_to_numpy(after)
+
+    def write(self, ids: npt.ArrayLike, state: State, samplings: Sequence[Sampling], uniforms: npt.ArrayLike) -> tuple[Ids, Floats, State]:
+        """T symbols a row, with the state kept on the network's device meanwhile. See `Engine.write`."""
+        ids_B, uniforms_BT = self.checked_draws(ids, state, samplings, uniforms)
+        ids_BT = np.empty(uniforms_BT.shape, dtype=np.int64)
+        log_probs_BT = np.empty(uniforms_BT.shape)
+        with self._running():
+            live = self._state_to_torch(state)
+            for t in range(uniforms_BT.shape[1]):
+                logits_BV, live = self.net.step(self._to_torch(ids_B), live)
+                ids_B, log_probs_BT[:, t] = choose(_to_numpy(logits_BV), samplings, uniforms_BT[:, t])
+                ids_BT[:, t] = ids_B
+            return ids_BT, log_probs_BT, _state_to_numpy(live)
+
+    @contextlib.contextmanager
+    def _running(self) -> Iterator[None]:
+        """No gradients, no dropout; afterwards every part of the network is in the mode in which it was."""
+        learning = [module for module in self.net.modules() if module.training]
+        for module in learning:
+            module.training = False
+        try:
+            with torch.inference_mode():
+                yield
+        finally:
+            for module in learning:
+                module.training = True
+
+    def _to_torch(self, array: npt.NDArray[np.generic]) -> torch.Tensor:
+        # A copy: PyTorch may neither share memory with a state that must stay as it is, nor wrap one that is read-only.
+        return torch.tensor(array, device=self.net.output.weight.device)
+
+    def _state_to_torch(self, state: State) -> ModelState:
+        dtype = self.net.output.weight.dtype
+        return tuple(tuple(self._to_torch(array).to(dtype) for array in layer) for layer in state)
+
+
+def _to_numpy(tensor: torch.Tensor) -> Array:
+    """The tensor as an array of its own; precisions that NumPy lacks become float32."""
+    tensor = tensor if tensor.dtype == torch.float64 else tensor.float()
+    array: Array = tensor.cpu().numpy()
+    return array
+
+
+def _state_to_numpy(state: ModelState) -> State:
+    return tuple(tuple(_to_numpy(tensor) for tensor in layer) for layer in state)

@@ -1,0 +1,163 @@
+"""Reads a text through an engine: how it begins, the state after it, and how likely each of its symbols was.
+
+It does not know what is done with this: writing, scoring or looking.
+
+A model of documents reads ``<eos>`` first, so its network gives every symbol its probability, the first included. A model of one
+stream has no such start: its first symbol has the probability that the training text's frequencies give it (one added to each
+count), and from then on the network speaks.
+
+Shapes: B batch, T time, V vocabulary, N symbols.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+import numpy as np
+
+from escriba.engine.protocol import Engine, Floats, Ids, State, time_chunk
+from escriba.engine.sampling import log_softmax
+from escriba.errors import SettingsError
+from escriba.text.tokenizer import Tokenizer
+
+__all__ = ["Position", "Reader", "as_texts", "fresh_seed", "uniform_stream"]
+
+_MOST_NAMED = 10
+"""Unseen symbols that a notice names; the others are counted."""
+
+
+@dataclass(frozen=True)
+class Position:
+    """A place in a text: everything before its last symbol is in the state, and the last symbol waits to be read.
+
+    Attributes:
+        state: the state of one row.
+        last: the id of the last symbol; None at the very start of a stream, where there is none.
+    """
+
+    state: State
+    last: int | None
+
+
+class Reader:
+    """Reads for one engine and one tokenizer.
+
+    Args:
+        engine: what runs the model.
+        tokenizer: what cuts texts into its symbols.
+
+    Raises:
+        SettingsError: they have vocabularies of different sizes.
+    """
+
+    def __init__(self, engine: Engine, tokenizer: Tokenizer) -> None:
+        if engine.vocab_size != tokenizer.vocab_size:
+            raise SettingsError(
+                f"the model has {engine.vocab_size} symbols and the tokenizer {tokenizer.vocab_size}",
+                expected="a model and a tokenizer of the same vocabulary",
+            )
+        self.engine = engine
+        self.tokenizer = tokenizer
+
+    def begin(self) -> Position:
+        """The place before a text."""
+        return Position(self.engine.initial_state(1), self.tokenizer.eos_id)
+
+    def encode(self, text: str) -> tuple[Ids, dict[str, int]]:
+        """The ids of a text, normalized as the training text was, (N,); and its unseen symbols, with how often each stands there.
+
+        Raises:
+            UnknownSymbolError: a symbol is unseen, and the vocabulary has no ``<unk>``.
+        """
+        normal = self.tokenizer.normalize(text)
+        ids = np.asarray(self.tokenizer.encode(normal)).astype(np.int64)
+        seen = self.tokenizer.unk_id is None or not np.any(ids == self.tokenizer.unk_id)
+        return ids, {} if seen else self.tokenizer.unknown_in(normal)
+
+    def next_log_probs(self, position: Position) -> tuple[Floats, State]:
+        """The log-probabilities of the next symbol in nats, (V,); and the state once the last symbol is read."""
+        if position.last is None:
+            counts_V = np.asarray(self.tokenizer.frequencies, dtype=np.float64) + 1.0
+            return np.asarray(np.log(counts_V / counts_V.sum())), position.state
+        logits_BV, state = self.engine.step(np.array([position.last]), position.state)
+        return log_softmax(logits_BV[0]), state
+
+    def skip(self, position: Position, ids: Ids) -> Position:
+        """The place after some more symbols, (N,), of which no probabilities are wanted."""
+        if len(ids) == 0:
+            return position
+        before = ids[:-1] if position.last is None else np.concatenate([[position.last], ids[:-1]])
+        return Position(self.engine.feed(before[None, :], position.state), int(ids[-1]))
+
+    def read(self, position: Position, ids: Ids) -> tuple[Floats, Position]:
+        """The log-probability of each of some more symbols in nats, (N,), and the place after them.
+
+        The logits are made in chunks of time, so that a text of any length fits in memory.
+        """
+        log_probs = np.empty(len(ids))
+        if len(ids) == 0:
+            return log_probs, position
+        done = 0
+        if position.last is None:
+            start_V, _ = self.next_log_probs(position)
+            log_probs[0] = start_V[ids[0]]
+            position = Position(position.state, int(ids[0]))
+            done = 1
+        chunk = time_chunk(1, self.engine.vocab_size)
+        while done < len(ids):
+            target_T = ids[done : done + chunk]
+            input_T = np.concatenate([[position.last], target_T[:-1]]).astype(np.int64)
+            logits_BTV, state = self.engine.advance(input_T[None, :], position.state)
+            log_probs[done : done + len(target_T)] = log_softmax(logits_BTV[0])[np.arange(len(target_T)), target_T]
+            position = Position(state, int(target_T[-1]))
+            done += len(target_T)
+        return log_probs, position
+
+    def notice(self, unknown: dict[str, int]) -> str:
+        """A sentence that names the symbols of a prompt which the model has never seen."""
+        total = sum(unknown.values())
+        first = list(unknown.items())[:_MOST_NAMED]
+        named = ", ".join(repr(symbol) + (f" ({count} times)" if count > 1 else "") for symbol, count in first)
+        more = f" and {len(unknown) - _MOST_NAMED} others" if len(unknown) > _MOST_NAMED else ""
+        things = "1 symbol of the prompt is" if total == 1 else f"{total} symbols of the prompt are"
+        return f"{things} not in the model's vocabulary and read as <unk>: {named}{more}"
+
+    @property
+    def banned(self) -> tuple[int, ...]:
+        """What is never written: ``<unk>``."""
+        return () if self.tokenizer.unk_id is None else (self.tokenizer.unk_id,)
+
+
+def uniform_stream(seed: int, row: int) -> np.random.Generator:
+    """The uniform numbers of one row of a call: the same whether the row is written alone or among many.
+
+    Args:
+        seed: the call's seed, 0 or more.
+        row: the row's number, 0 or more.
+
+    Raises:
+        SettingsError: one of them is negative or not an integer.
+    """
+    for name, value in (("seed", seed), ("row", row)):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
+            raise SettingsError(f"{name} is {value!r}", expected="an integer, 0 or more")
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence([int(seed), int(row)])))
+
+
+def fresh_seed() -> int:
+    """A seed that nobody chose, short enough to be typed again."""
+    return secrets.randbelow(2**31)
+
+
+def as_texts(value: object, name: str) -> list[str]:
+    """A list of texts from one text or several; a lone text is one text, not its characters.
+
+    Raises:
+        SettingsError: something in it is not a text.
+    """
+    texts = [value] if isinstance(value, str) else list(value)  # type: ignore[call-overload]
+    for text in texts:
+        if not isinstance(text, str):
+            raise SettingsError(f"{name} holds {text!r}, of type {type(text).__name__}", expected="texts (str)")
+    return texts

@@ -1,0 +1,1 @@
+"""Networks that turn ids into logits, for learning, in PyTorch; it knows nothing of texts, files or how it is trained."""

@@ -1,0 +1,182 @@
+"""The recurrent layers in PyTorch: rnn, gru and lstm, each as one step and as a scan over time.
+
+It knows nothing of symbols, of other layers or of training.
+
+Shapes: B batch, T time, E input, H hidden, G all gates of a cell stacked (1, 3 or 4 times H).
+"""
+
+from __future__ import annotations
+
+import abc
+import math
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from escriba.settings import ModelSettings
+from escriba.weights import GATES, biases
+
+__all__ = ["CELLS", "GruLayer", "Layer", "LayerState", "LstmLayer", "RnnLayer"]
+
+LayerState = tuple[Tensor, ...]
+"""The state of one layer: arrays of shape (B, H); h first."""
+
+
+class Layer(nn.Module, abc.ABC):
+    """One recurrent layer.
+
+    Law: `scan` is `step` folded over time, from any state, at any split of the sequence.
+
+    A cell says in `cell` what one step does to the projected input; `step` and `scan` follow. A cell for which PyTorch
+    has a fused loop overrides `scan` with it.
+
+    Args:
+        settings: the network's shape; hidden_size, and what belongs to the cell, are read.
+        input_size: E, numbers a symbol that enter the layer.
+    """
+
+    states = 1
+
+    def __init__(self, settings: ModelSettings, input_size: int) -> None:
+        super().__init__()
+        self.hidden_size = settings.hidden_size
+        rows = len(GATES[settings.cell]) * settings.hidden_size
+        self.weight_ih = nn.Parameter(torch.empty(rows, input_size))
+        self.weight_hh = nn.Parameter(torch.empty(rows, settings.hidden_size))
+        for name in biases(settings):
+            self.register_parameter(name, nn.Parameter(torch.empty(rows)))
+
+    @abc.abstractmethod
+    def cell(self, gates_BG: Tensor, state: LayerState) -> LayerState:
+        """One step: the projected input and the state give the new state."""
+
+    def input_bias(self) -> Tensor:
+        """The bias that belongs to the input's product, shape (G,)."""
+        return self.get_parameter("bias")
+
+    def project(self, x: Tensor) -> Tensor:
+        """The input's product, (..., E) to (..., G): it needs no state, so a scan does it for all of time at once."""
+        return nn.functional.linear(x, self.weight_ih, self.input_bias())
+
+    def initial_state(self, batch_size: int) -> LayerState:
+        """Zeros: nothing was read yet."""
+        return tuple(self.weight_hh.new_zeros(batch_size, self.hidden_size) for _ in range(self.states))
+
+    def step(self, x_BE: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
+        """One symbol of each row: the output (B, H) and the new state."""
+        state = self.cell(self.project(x_BE), state)
+        return state[0], state
+
+    def scan(self, x_BTE: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
+        """T symbols of each row: the outputs (B, T, H) and the state after the last."""
+        outputs = []
+        for gates_BG in self.project(x_BTE).unbind(1):
+            state = self.cell(gates_BG, state)
+            outputs.append(state[0])
+        return torch.stack(outputs, 1), state
+
+    def reset_parameters(self, generator: torch.Generator) -> None:
+        """New weights: Glorot-uniform gate by gate for the input, orthogonal for the recurrence, zero biases.
+
+        Source: Glorot and Bengio 2010, equation 16; Saxe, McClelland and Ganguli 2013. The bounds are those of one matrix with
+        all gates stacked, as in Keras, so that runs compare with the lessons'.
+        """
+        rows, width = self.weight_ih.shape
+        bound = math.sqrt(6.0 / (rows + width))
+        with torch.no_grad():
+            self.weight_ih.uniform_(-bound, bound, generator=generator)
+            nn.init.orthogonal_(self.weight_hh.T, generator=generator)
+            for name, parameter in self.named_parameters():
+                if name.startswith("bias"):
+                    parameter.zero_()
+
+
+class RnnLayer(Layer):
+    """The simple recurrent layer: h' = f(W_ih x + b + W_hh h).
+
+    Source: Elman 1990; f is tanh unless the settings say otherwise.
+    """
+
+    def __init__(self, settings: ModelSettings, input_size: int) -> None:
+        super().__init__(settings, input_size)
+        functions: Mapping[str, Callable[[Tensor], Tensor]] = {"tanh": torch.tanh, "relu": torch.relu, "sigmoid": torch.sigmoid}
+        self.activation = functions[settings.activation]
+
+    def cell(self, gates_BG: Tensor, state: LayerState) -> LayerState:
+        """One step of the equation above."""
+        return (self.activation(gates_BG + state[0] @ self.weight_hh.T),)
+
+
+class GruLayer(Layer):
+    """The gated recurrent unit: r, z = sigmoid(...), n = tanh(...), h' = (1 - z) n + z h.
+
+    With reset "after" the reset gate works on the finished recurrent product, n = tanh(x_n + r (W_hn h + b_hn)), and there are two
+    biases; with "before" on the state, n = tanh(x_n + W_hn (r h)), and there is one.
+
+    Source: Cho et al. 2014, equations 5 to 8 ("before"); cuDNN, PyTorch and Keras' reset_after=True ("after").
+    """
+
+    def __init__(self, settings: ModelSettings, input_size: int) -> None:
+        super().__init__(settings, input_size)
+        self.reset_after = settings.reset == "after"
+
+    def input_bias(self) -> Tensor:
+        """The first of two biases, or the only one."""
+        return self.get_parameter("bias_ih" if self.reset_after else "bias")
+
+    def cell(self, gates_BG: Tensor, state: LayerState) -> LayerState:
+        """One step of the equations above."""
+        (h_BH,) = state
+        x_r, x_z, x_n = gates_BG.chunk(3, -1)
+        if self.reset_after:
+            h_r, h_z, h_n = nn.functional.linear(h_BH, self.weight_hh, self.get_parameter("bias_hh")).chunk(3, -1)
+            n_BH = torch.tanh(x_n + torch.sigmoid(x_r + h_r) * h_n)
+        else:
+            w_r, w_z, w_n = self.weight_hh.chunk(3, 0)
+            h_z = h_BH @ w_z.T
+            n_BH = torch.tanh(x_n + (torch.sigmoid(x_r + h_BH @ w_r.T) * h_BH) @ w_n.T)
+        return (torch.lerp(n_BH, h_BH, torch.sigmoid(x_z + h_z)),)
+
+    def scan(self, x_BTE: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
+        """PyTorch's own loop (cuDNN's on a GPU) where it computes the same equations."""
+        if not self.reset_after:
+            return super().scan(x_BTE, state)
+        weights = (self.weight_ih, self.weight_hh, self.get_parameter("bias_ih"), self.get_parameter("bias_hh"))
+        h_BTH, h_1BH = torch.gru(x_BTE, state[0].to(x_BTE.dtype)[None], weights, True, 1, 0.0, self.training, False, True)
+        return h_BTH, (h_1BH[0],)
+
+
+class LstmLayer(Layer):
+    """The long short-term memory: c' = f c + i g, h' = o tanh(c').
+
+    Source: Hochreiter and Schmidhuber 1997 with the forget gate of Gers, Schmidhuber and Cummins 2000; one bias, which starts at 1
+    for the forget gate (Jozefowicz, Zaremba and Sutskever 2015).
+    """
+
+    states = 2
+
+    def cell(self, gates_BG: Tensor, state: LayerState) -> LayerState:
+        """One step of the equations above."""
+        h_BH, c_BH = state
+        i, f, g, o = (gates_BG + h_BH @ self.weight_hh.T).chunk(4, -1)
+        c_BH = torch.sigmoid(f) * c_BH + torch.sigmoid(i) * torch.tanh(g)
+        return torch.sigmoid(o) * torch.tanh(c_BH), c_BH
+
+    def scan(self, x_BTE: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
+        """PyTorch's own loop, which wants a second bias: zeros."""
+        bias = self.input_bias()
+        weights = (self.weight_ih, self.weight_hh, bias, torch.zeros_like(bias))
+        hx = [array_BH.to(x_BTE.dtype)[None].contiguous() for array_BH in state]
+        h_BTH, h_1BH, c_1BH = torch.lstm(x_BTE, hx, weights, True, 1, 0.0, self.training, False, True)
+        return h_BTH, (h_1BH[0], c_1BH[0])
+
+    def reset_parameters(self, generator: torch.Generator) -> None:
+        """As every layer, and the forget gate open at first."""
+        super().reset_parameters(generator)
+        with torch.no_grad():
+            self.input_bias()[self.hidden_size : 2 * self.hidden_size] = 1.0
+
+
+CELLS: Mapping[str, type[Layer]] = {"rnn": RnnLayer, "gru": GruLayer, "lstm": LstmLayer}
+"""Every cell by its name in the settings."""

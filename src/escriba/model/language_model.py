@@ -1,0 +1,160 @@
+"""The network: embedding or one-hot, recurrent layers, logits.
+
+It knows of text only how many symbols there are.
+
+Shapes: B batch, T time, V vocabulary, E embedding, H hidden.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from escriba.errors import SettingsError
+from escriba.model.cells import CELLS, Layer, LayerState
+from escriba.settings import ModelSettings
+from escriba.weights import count_parameters, input_size, parameters_by_part, tensor_specs
+
+__all__ = ["LanguageModel", "ModelState"]
+
+ModelState = tuple[LayerState, ...]
+"""The state of every layer, the first layer first."""
+
+MOST_ONE_HOT = 4096
+
+
+class Dropout(nn.Module):
+    """Drops a share of the activations in training, drawing from a generator of its own, so that a run can be repeated and resumed.
+
+    Source: Srivastava et al. 2014.
+    """
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.share = share
+        self.generator: torch.Generator | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x unchanged, or in training with some numbers zero and the others larger by as much."""
+        if not self.training or self.share == 0.0:
+            return x
+        kept = 1.0 - self.share
+        return x * torch.empty_like(x).bernoulli_(kept, generator=self.generator).div_(kept)
+
+
+class LanguageModel(nn.Module):
+    """A recurrent language model: ids in, logits of the next symbol out.
+
+    Args:
+        vocab_size: V, symbols in the vocabulary.
+        settings: the shape of the network.
+        seed: of the first weights.
+        **overrides: single settings by name, for example ``cell="gru"``, ``hidden_size=1024``.
+
+    Raises:
+        SettingsError: a setting is out of its range, or one-hot input of too many symbols is asked for.
+    """
+
+    def __init__(self, vocab_size: int, settings: ModelSettings | None = None, *, seed: int = 1, **overrides: Any) -> None:
+        super().__init__()
+        self.settings = (settings or ModelSettings()).but(**overrides)
+        if vocab_size < 1:
+            raise SettingsError(f"vocab_size is {vocab_size}", expected="1 or more symbols")
+        if self.settings.embedding_dim is None and vocab_size > MOST_ONE_HOT:
+            raise SettingsError(
+                f"one-hot input of {vocab_size:,} symbols", expected=f"at most {MOST_ONE_HOT:,}", hint="use an embedding: embedding_dim=256"
+            )
+        self.vocab_size = vocab_size
+        self.embedding = None if self.settings.embedding_dim is None else nn.Embedding(vocab_size, self.settings.embedding_dim)
+        self.dropout = Dropout(self.settings.dropout)
+        widths = [input_size(self.settings, vocab_size)] + [self.settings.hidden_size] * (self.settings.num_layers - 1)
+        self.layers = nn.ModuleList(CELLS[self.settings.cell](self.settings, width) for width in widths)
+        self.output = nn.Linear(self.settings.hidden_size, vocab_size)
+        if self.settings.tied and self.embedding is not None:
+            self.output.weight = self.embedding.weight
+        self.reset_parameters(seed)
+
+    def reset_parameters(self, seed: int) -> None:
+        """New first weights, as the lessons' (Keras): embedding uniform in +-0.05, output Glorot-uniform, zero biases.
+
+        The layers as `Layer.reset_parameters` says.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        bound = math.sqrt(6.0 / (self.vocab_size + self.settings.hidden_size))
+        with torch.no_grad():
+            if self.embedding is not None:
+                self.embedding.weight.uniform_(-0.05, 0.05, generator=generator)
+            for layer in self.recurrent_layers():
+                layer.reset_parameters(generator)
+            if not self.settings.tied:
+                self.output.weight.uniform_(-bound, bound, generator=generator)
+            self.output.bias.zero_()
+
+    def recurrent_layers(self) -> list[Layer]:
+        """The layers, the first that data meet first."""
+        return [layer for layer in self.layers if isinstance(layer, Layer)]
+
+    def initial_state(self, batch_size: int) -> ModelState:
+        """The state before anything was read."""
+        return tuple(layer.initial_state(batch_size) for layer in self.recurrent_layers())
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Ids of any shape as vectors: (...) to (..., E)."""
+        if self.embedding is None:
+            return nn.functional.one_hot(ids, self.vocab_size).to(self.output.weight.dtype)
+        embedded: Tensor = self.embedding(ids)
+        return embedded
+
+    def step(self, ids_B: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
+        """One symbol of each row: logits (B, V) of the next, and the new state."""
+        x, states = self.embed(ids_B), []
+        for layer, before in zip(self.recurrent_layers(), state, strict=True):
+            x, after = layer.step(self.dropout(x), before)
+            states.append(after)
+        return self.output(self.dropout(x)), tuple(states)
+
+    def forward(self, ids_BT: Tensor, state: ModelState | None = None) -> tuple[Tensor, ModelState]:
+        """T symbols of each row: logits (B, T, V) of each next one, and the state after the last.
+
+        Without a state the rows begin at the beginning.
+        """
+        state = self.initial_state(len(ids_BT)) if state is None else state
+        x, states = self.embed(ids_BT), []
+        for layer, before in zip(self.recurrent_layers(), state, strict=True):
+            x, after = layer.scan(self.dropout(x), before)
+            states.append(after)
+        return self.output(self.dropout(x)), tuple(states)
+
+    def get_weights(self) -> dict[str, np.ndarray]:
+        """Every tensor by its name in `weights.py`, as a NumPy array of its own."""
+        parameters = dict(self.named_parameters())
+        return {spec.name: parameters[spec.name].detach().cpu().numpy().copy() for spec in tensor_specs(self.settings, self.vocab_size)}
+
+    def set_weights(self, weights: dict[str, np.ndarray]) -> None:
+        """Replaces every tensor.
+
+        Raises:
+            SettingsError: a name or a shape is not this network's.
+        """
+        parameters = dict(self.named_parameters())
+        wanted = {spec.name: spec.shape for spec in tensor_specs(self.settings, self.vocab_size)}
+        met = {name: tuple(array.shape) for name, array in weights.items()}
+        if met != wanted:
+            odd = min(set(met.items()) ^ set(wanted.items()))
+            raise SettingsError(f"these weights are not this network's: {odd[0]} {odd[1]} stands on one side only")
+        with torch.no_grad():
+            for name, array in weights.items():
+                parameters[name].copy_(torch.from_numpy(np.array(array)))
+
+    def summary(self) -> str:
+        """The parts, their parameters, and the sum, as a table."""
+        rows = list(parameters_by_part(self.settings, self.vocab_size).items())
+        if self.embedding is None:
+            rows.insert(0, (f"one-hot {self.vocab_size}", 0))
+        rows.append(("all", count_parameters(self.settings, self.vocab_size)))
+        width = max(len(name) for name, _ in rows)
+        return "\n".join(f"{name:<{width}}  {count:>12,}" for name, count in rows)

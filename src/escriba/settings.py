@@ -1,0 +1,213 @@
+"""What can be set, with its default, its bounds and a sentence of help, said once for every face.
+
+It knows nothing of how a setting is used; the presets are in `presets.py` beside it.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from escriba.errors import SettingsError, near_name
+
+__all__ = ["ModelSettings", "SampleSettings", "Settings", "TextSettings", "TrainSettings"]
+
+
+class Settings(BaseModel):
+    """The base of all settings: frozen, strict about names, errors in Escriba's own form."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise self._explain(error, values) from None
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> Self:
+        """Settings from a mapping such as a section of config.json.
+
+        Raises:
+            SettingsError: a name is unknown or a value out of its range.
+        """
+        return cls(**values)
+
+    def but(self, **changes: Any) -> Self:
+        """A copy with some values changed, validated anew."""
+        return type(self)(**{**self.model_dump(), **changes})
+
+    @classmethod
+    def _explain(cls, error: ValidationError, values: Mapping[str, Any]) -> SettingsError:
+        """The first fault of a validation, as a sentence: what was met, what was expected."""
+        fault = error.errors()[0]
+        where = str(fault["loc"][0]) if fault["loc"] else ""
+        if fault["type"] == "extra_forbidden":
+            return near_setting(where, list(cls.model_fields))
+        message = str(fault["msg"]).removeprefix("Value error, ")
+        if not where:
+            return SettingsError(message)
+        described = cls.model_fields[where].description if where in cls.model_fields else None
+        return SettingsError(
+            f"{where} is {values.get(where)!r}",
+            expected=message[0].lower() + message[1:],
+            hint=f"{where}: {described}" if described else None,
+        )
+
+
+class TextSettings(Settings):
+    """How a text is read and cut into symbols."""
+
+    unit: Literal["char", "word", "byte"] = Field("char", description="what one symbol is: a character, a word, or a byte")
+    documents: Literal["auto", "stream", "line", "paragraph"] = Field(
+        "auto", description="take a plain text as one stream, or each line or paragraph as a document"
+    )
+    column: tuple[str, ...] = Field((), description="column of a table, by name or number from 1; several are joined with a blank")
+    header: bool = Field(True, description="whether the first row of a table holds the names of its columns")
+    encoding: str = Field("utf-8", min_length=1, max_length=40, description="encoding of the text, any codec of Python")
+    newlines: Literal["lf", "keep"] = Field("lf", description="turn CRLF and CR into LF, or keep them")
+    normalization: Literal["NFC", "none"] = Field("NFC", description="Unicode normalization (never NFKC: it changes texts)")
+    from_line: int | None = Field(None, ge=1, description="first line to read, from 1")
+    to_line: int | None = Field(None, ge=1, description="last line to read")
+    strip_gutenberg: bool = Field(False, description="leave out a Project Gutenberg header and licence")
+    min_count: int = Field(1, ge=1, le=1_000_000, description="symbols rarer than this in the training part become <unk>")
+    unknown: bool = Field(True, description="keep id 0 for symbols never seen; without it an unseen symbol is an error")
+    val_fraction: float = Field(0.1, ge=0.0, le=0.5, description="share of the text that is held out and only ever measured")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.from_line is not None and self.to_line is not None and self.to_line < self.from_line:
+            raise ValueError(f"to_line is {self.to_line}, before from_line, {self.from_line}")
+        if not self.unknown and self.min_count > 1:
+            raise ValueError(f"min_count is {self.min_count}, but without <unk> every symbol must be kept")
+        return self
+
+
+class ModelSettings(Settings):
+    """The shape of a network. The vocabulary's size is not among them: the tokenizer gives it."""
+
+    cell: Literal["rnn", "gru", "lstm"] = Field("gru", description="the recurrent cell")
+    embedding_dim: int | None = Field(256, ge=1, le=16_384, description="numbers per symbol at the input; none: one-hot input")
+    hidden_size: int = Field(1024, ge=1, le=16_384, description="numbers in the state of one layer")
+    num_layers: int = Field(1, ge=1, le=32, description="recurrent layers, one upon the other")
+    dropout: float = Field(0.0, ge=0.0, le=0.95, description="share of activations dropped in training, before each layer and the output")
+    activation: Literal["tanh", "relu", "sigmoid"] = Field("tanh", description="activation of the rnn cell")
+    reset: Literal["after", "before"] = Field(
+        "after", description="gru: the reset gate works after the recurrent product (two biases) or before it (one)"
+    )
+    tied: bool = Field(False, description="the output layer uses the embedding's weights; needs embedding_dim = hidden_size")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.tied and self.embedding_dim != self.hidden_size:
+            raise ValueError(f"a tied output needs embedding_dim ({self.embedding_dim}) equal to hidden_size ({self.hidden_size})")
+        if self.cell != "rnn" and self.activation != "tanh":
+            raise ValueError(f"activation {self.activation!r} is for the rnn cell; {self.cell} has its own")
+        if self.cell != "gru" and self.reset != "after":
+            raise ValueError(f"reset {self.reset!r} is for the gru cell, not for {self.cell}")
+        return self
+
+
+class TrainSettings(Settings):
+    """How a network learns."""
+
+    examples: Literal["auto", "windows", "streams", "documents"] = Field(
+        "auto", description="shuffled windows, continuous streams with the state carried, or padded documents"
+    )
+    batch_size: int = Field(64, ge=1, le=65_536, description="sequences learnt from at once")
+    seq_len: int = Field(100, ge=1, le=100_000, description="symbols per sequence; for documents the longest piece")
+    optimizer: Literal["adam", "adamw", "rmsprop", "sgd"] = Field("adam", description="the optimizer")
+    learning_rate: float = Field(1e-3, gt=0.0, le=10.0, description="the highest learning rate")
+    beta1: float = Field(0.9, ge=0.0, lt=1.0, description="decay of the mean of gradients (adam, adamw), momentum (sgd)")
+    beta2: float = Field(0.999, ge=0.0, lt=1.0, description="decay of the mean of squared gradients (adam, adamw, rmsprop)")
+    epsilon: float = Field(1e-8, gt=0.0, le=1.0, description="added to the divisor of adam, adamw and rmsprop")
+    weight_decay: float = Field(0.0, ge=0.0, le=10.0, description="weight decay on matrices (adamw, sgd)")
+    schedule: Literal["constant", "cosine", "linear", "plateau"] = Field(
+        "constant", description="how the learning rate goes after the warm-up"
+    )
+    final_rate: float = Field(0.0, ge=0.0, le=1.0, description="the last rate of cosine and linear, as a share of the highest")
+    warmup_steps: int = Field(0, ge=0, le=1_000_000, description="steps over which the rate rises to its highest")
+    plateau_patience: int = Field(3, ge=1, le=1000, description="plateau: evaluations without gain before the rate is halved")
+    clip_norm: float | None = Field(None, gt=0.0, le=1e6, description="longest gradient; a longer one is shortened; none: never")
+    averaging: float | None = Field(
+        None, gt=0.0, lt=1.0, description="decay of an average of the weights, kept instead of the last; none: off"
+    )
+    steps: int | None = Field(None, ge=0, le=1_000_000_000, description="steps (updates) to train")
+    epochs: float | None = Field(None, gt=0.0, le=100_000.0, description="times through the training text")
+    minutes: float | None = Field(None, gt=0.0, le=100_000.0, description="minutes for the whole command")
+    patience: int | None = Field(None, ge=1, le=10_000, description="evaluations without gain before training stops early; none: never")
+    eval_every: int | None = Field(None, ge=1, description="steps between evaluations; none: ten in all")
+    sample_every: int | None = Field(None, ge=1, description="steps between samples; none: with every other evaluation")
+    sample_length: int = Field(200, ge=0, le=100_000, description="characters in a sample; 0: no samples")
+    sample_temperatures: tuple[float, ...] = Field((0.5, 0.8, 1.0), description="temperatures of the samples")
+    sample_prompt: str = Field("", max_length=10_000, description="what the samples go on from")
+    keep_every: str | None = Field(
+        None, pattern=r"^(epoch|[1-9][0-9]{0,8})$", description="also keep the weights of every epoch, or of every N steps"
+    )
+    seed: int = Field(1, ge=0, lt=2**63, description="seed of weights, order and dropout")
+    precision: Literal["auto", "float32", "bf16"] = Field(
+        "auto", description="precision of the products in training; auto: bf16 where the processor multiplies it itself"
+    )
+    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?|mps)$", description="where to train: cpu, cuda or mps")
+    threads: int | None = Field(None, ge=1, le=1024, description="threads of the processor; none: PyTorch's choice")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        lengths = {"steps": self.steps, "epochs": self.epochs, "minutes": self.minutes}
+        given = [f"{name} ({value:g})" for name, value in lengths.items() if value is not None]
+        if len(given) > 1:
+            raise ValueError("give one of steps, epochs and minutes, not " + " and ".join(given))
+        if not all(0.0 <= temperature <= 100.0 for temperature in self.sample_temperatures):
+            raise ValueError(f"sample_temperatures is {self.sample_temperatures}; each must lie in 0 to 100")
+        return self
+
+
+class SampleSettings(Settings):
+    """How symbols are drawn from the model's distribution."""
+
+    temperature: float = Field(0.8, ge=0.0, le=100.0, description="0 always takes the likeliest; 1 is the model's own; more is wilder")
+    top_k: int | None = Field(None, ge=1, description="draw from the k likeliest symbols only")
+    top_p: float | None = Field(None, gt=0.0, le=1.0, description="draw from the fewest symbols whose probabilities reach p")
+    min_p: float | None = Field(None, ge=0.0, le=1.0, description="leave out symbols less likely than this share of the likeliest")
+
+
+def near_setting(name: str, names: list[str]) -> SettingsError:
+    """The error for a setting that does not exist: it suggests the one that is spelt most alike."""
+    near = near_name(name, names)
+    return SettingsError(
+        f"there is no setting {name!r}", expected="one of " + ", ".join(names), hint=f"did you mean {near!r}?" if near else None
+    )
+
+
+def field_help(settings: type[Settings], name: str) -> str:
+    """The sentence of help of one setting, with its default."""
+    field = settings.model_fields[name]
+    return f"{field.description} [default: {shown(field.default)}]"
+
+
+def shown(value: object) -> str:
+    """A value as a person types it: none for None, commas for tuples."""
+    if value is None:
+        return "none"
+    if isinstance(value, tuple):
+        return ",".join(map(str, value)) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def from_typed(settings: type[Settings], name: str, typed: str) -> Any:
+    """A value typed by a person, for the field `name`: ``none`` is off, commas make a tuple, ``yes``/``no`` a truth."""
+    kind = settings.model_fields[name].annotation
+    kinds = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    if typed.lower() == "none" and type(None) in kinds:
+        return None
+    if any(typing.get_origin(one) is tuple for one in kinds):
+        return tuple(part.strip() for part in typed.split(",") if part.strip())
+    if bool in kinds and typed.lower() in ("yes", "no"):
+        return typed.lower() == "yes"
+    return typed

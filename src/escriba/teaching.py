@@ -1,0 +1,243 @@
+"""A training from beginning to end: what `fit` says is recorded in the folder, told to who watches, and sampled.
+
+It knows nothing of how a watcher shows it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from escriba import __version__
+from escriba.engine.torch import TorchEngine
+from escriba.inference.generator import Generator
+from escriba.model.loss import bits, perplexity
+from escriba.results import Begun, Closed, Sampled
+from escriba.settings import SampleSettings
+from escriba.text.batches import Batches
+from escriba.text.encoded import EncodedText
+from escriba.training.evaluation import evaluate_part
+from escriba.training.events import CheckpointDue, EpochEnded, Evaluated, Finished, Progress, SampleDue
+from escriba.training.interrupt import StopRequest
+from escriba.training.plan import Plan, characters_per_symbol
+from escriba.training.run import RunFolder
+from escriba.training.state import TrainingState
+from escriba.training.step import chosen_precision
+from escriba.training.trainer import Fit, fit
+
+__all__ = ["Teaching", "Watcher"]
+
+Watcher = Callable[[Any], None]
+"""Who watches a training: called with every event, and with `Begun`, `Sampled` and `Closed`."""
+
+RECORD_EVERY = 10
+"""Steps between two lines of progress in metrics.jsonl."""
+MOST_HELD_OUT = 1_000_000
+
+
+@dataclass
+class Teaching:
+    """One training under way.
+
+    Attributes:
+        plan: what is learnt, from what, by what.
+        folder: where it is kept; None: nowhere.
+        watcher: who watches.
+        began: the clock (``time.perf_counter``) when the whole command began.
+        resume: the state to go on from.
+    """
+
+    plan: Plan
+    folder: RunFolder | None
+    watcher: Watcher
+    began: float
+    resume: TrainingState | None = None
+    last_loss: float | None = None
+
+    def run(self) -> Closed:
+        """Trains to the end, or until Ctrl-C; the plan's network then holds the kept weights.
+
+        Raises:
+            TrainingError: the loss is no longer a number.
+            CheckpointError: the folder can no longer be written to.
+        """
+        speed = self.plan.speed()
+        budget_s = self._budget_s(speed)
+        self._begin(speed, budget_s)
+        training = fit(self.plan.net, self.plan.data, self.plan.train, choosing=self.plan.choosing, budget_s=budget_s, resume=self.resume)
+        reason = "length"
+        with StopRequest() as stop:
+            for event in training:
+                self._take(event, training)
+                self.watcher(event)
+                if isinstance(event, Finished):
+                    reason = event.reason
+                elif stop.requested:
+                    training.close()
+                    reason = "interrupted"
+                    break
+            if self.folder is not None and (reason == "interrupted" or training.step == 0):
+                self.folder.checkpoint(training.kept_weights(), training.state())
+            closed = self._close(training, reason, speed)
+        self.watcher(closed)
+        return closed
+
+    def _budget_s(self, speed: float) -> float | None:
+        """The seconds left for training when the whole command has so many minutes."""
+        if self.plan.train.minutes is None:
+            return None
+        reserve = self._held_out_symbols(speed) / speed + 2.0
+        return max(1.0, self.plan.train.minutes * 60.0 - (time.perf_counter() - self.began) - reserve)
+
+    def _held_out_symbols(self, speed: float) -> int:
+        """How much of the held-out part is measured at the end: all, unless it is very long or the minutes are few."""
+        if self.plan.held_out is None:
+            return 0
+        most = float(MOST_HELD_OUT)
+        if self.plan.train.minutes is not None:
+            most = min(most, speed * 60.0 * self.plan.train.minutes * 0.15)
+        return min(len(self.plan.held_out), max(2000, int(most)))
+
+    def _begin(self, speed: float, budget_s: float | None) -> None:
+        plan, model = self.plan, self.plan.net.settings
+        symbols = plan.symbols_to_learn()
+        inputs = "one-hot" if model.embedding_dim is None else f"embedding {model.embedding_dim}"
+        layers = f"{model.num_layers} x {model.cell}" if model.num_layers > 1 else model.cell
+        begun = Begun(
+            folder=None if self.folder is None else str(self.folder.target),
+            source=repr(plan.corpus).strip("<>").removeprefix("Corpus: "),
+            notes=(*plan.corpus.notes, *plan.parts.notes, *plan.data.notes),
+            network=f"{inputs}, {layers} {model.hidden_size}, {plan.tokenizer.vocab_size:,} symbols",
+            parameters=plan.parameters,
+            vocab_size=plan.tokenizer.vocab_size,
+            examples=describe_examples(plan.data),
+            precision=chosen_precision(plan.train),
+            symbols_per_s=speed,
+            estimated_s=budget_s if budget_s is not None else (symbols or 0.0) / speed,
+            megabytes=plan.parameters * 4 / 1e6,
+            characters_per_symbol=characters_per_symbol(plan.parts.train, plan.encoded),
+            restored=None if self.resume is None else f"step {self.resume.values['step']:,}: weights, optimizer, order and random states",
+        )
+        if self.folder is not None:
+            self.folder.record(
+                "begun" if self.resume is None else "resumed",
+                date=now(),
+                versions={"escriba": __version__, "torch": torch.__version__, "numpy": np.__version__, "python": platform.python_version()},
+                machine=f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} threads",
+                parameters=begun.parameters,
+                precision=begun.precision,
+                examples=begun.examples,
+                corpus={
+                    "sources": [source.name for source in plan.corpus.sources],
+                    "characters": plan.corpus.characters,
+                    "documents": len(plan.corpus.documents) if plan.corpus.is_documents else None,
+                    "sha256": plan.corpus.sha256,
+                    "train_symbols": len(plan.encoded),
+                    "choosing_symbols": 0 if plan.choosing is None else len(plan.choosing),
+                    "held_out_symbols": 0 if plan.held_out is None else len(plan.held_out),
+                },
+            )
+        self.watcher(begun)
+
+    def _take(self, event: Any, training: Fit) -> None:
+        """Writes an event down, and does what it asks for."""
+        folder = self.folder
+        match event:
+            case Progress():
+                self.last_loss = event.loss_nats if self.last_loss is None else 0.95 * self.last_loss + 0.05 * event.loss_nats
+                if folder is not None and event.step % RECORD_EVERY == 0:
+                    folder.record(
+                        "progress",
+                        step=event.step,
+                        epoch=round(event.epoch, 6),
+                        loss_nats=event.loss_nats,
+                        learning_rate=event.learning_rate,
+                        symbols_seen=event.symbols_seen,
+                        elapsed_s=round(event.elapsed_s, 3),
+                    )
+            case EpochEnded() if folder is not None:
+                folder.record("epoch", number=event.number, step=event.step, loss_nats=event.loss_nats, elapsed_s=round(event.elapsed_s, 3))
+            case Evaluated() if folder is not None:
+                folder.record(
+                    "evaluated",
+                    step=event.step,
+                    epoch=round(event.epoch, 6),
+                    part="choosing",
+                    loss_nats=event.loss_nats,
+                    bits_per_char=self._bits_per_char(event.loss_nats, self.plan.parts.choosing, self.plan.choosing),
+                    perplexity=event.perplexity,
+                    best=event.best,
+                    elapsed_s=round(event.elapsed_s, 3),
+                )
+            case SampleDue():
+                self._sample(event.step)
+            case CheckpointDue() if folder is not None:
+                weights = training.kept_weights()
+                folder.checkpoint(weights, training.state())
+                if event.keep is not None:
+                    folder.keep(event.keep, weights)
+
+    def _sample(self, step: int) -> None:
+        train = self.plan.train
+        generator = Generator(TorchEngine(self.plan.net), self.plan.tokenizer)
+        for temperature in train.sample_temperatures:
+            settings = SampleSettings(temperature=temperature)
+            (made,) = generator.generate(train.sample_prompt, length=train.sample_length, settings=settings, seed=train.seed)
+            if self.folder is not None:
+                self.folder.sample(f"step {step}, temperature {temperature:g}", made.prompt + made.text)
+            self.watcher(Sampled(step, temperature, made.prompt + made.text))
+
+    def _bits_per_char(self, loss_nats: float, part: Any, encoded: EncodedText | None) -> float | None:
+        return None if encoded is None or part is None else bits(loss_nats) / characters_per_symbol(part, encoded)
+
+    def _close(self, training: Fit, reason: str, speed: float) -> Closed:
+        """Measures the held-out part and writes the closing figures down."""
+        plan, loss, scored = self.plan, None, 0
+        if plan.held_out is not None and reason != "interrupted":
+            found = evaluate_part(plan.net, first_symbols(plan.held_out, self._held_out_symbols(speed)))
+            loss, scored = found.loss_nats, found.symbols
+        closed = Closed(
+            folder=None if self.folder is None else str(self.folder.target),
+            reason=reason,
+            kept=training.kept,
+            steps=training.step,
+            epochs=training.step / len(plan.data),
+            symbols_seen=training.symbols_seen,
+            elapsed_s=training.elapsed_s,
+            train_loss_nats=self.last_loss,
+            loss_nats=loss,
+            bits_per_char=None if loss is None else self._bits_per_char(loss, plan.parts.held_out, plan.held_out),
+            perplexity=None if loss is None else perplexity(loss),
+            held_out_symbols=scored,
+        )
+        if self.folder is not None:
+            figures = {name: value for name, value in closed.as_dict().items() if name != "folder"}
+            self.folder.record("interrupted" if reason == "interrupted" else "finished", date=now(), **figures)
+        return closed
+
+
+def describe_examples(data: Batches) -> str:
+    """How examples are cut, in a line."""
+    return f"{data.mode}, {data.batch_size} x {data.seq_len}, {len(data):,} steps an epoch"
+
+
+def first_symbols(part: EncodedText, most: int) -> EncodedText:
+    """The beginning of a part, at most so many symbols, whole documents."""
+    if len(part) <= most:
+        return part
+    if part.offsets is None:
+        return EncodedText(part.ids[:most], None, part.tokenizer)
+    count = max(1, int(np.searchsorted(part.offsets, most, side="right")) - 1)
+    return EncodedText(part.ids[: part.offsets[count]], part.offsets[: count + 1], part.tokenizer)
+
+
+def now() -> str:
+    """The date and time, with the offset of this place, to the second."""
+    return dt.datetime.now().astimezone().isoformat(timespec="seconds")

@@ -1,0 +1,143 @@
+"""Arrays in a safetensors file, and any file replaced in one piece; what is read is checked before it is believed.
+
+It knows nothing of models: names, shapes and what they mean come from the caller.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from escriba.errors import CheckpointError
+
+__all__ = ["canonical_json", "read_json", "read_tensors", "replace_file", "sha256", "tensor_bytes"]
+
+MOST_HEADER = 1_000_000
+MOST_JSON = 256_000_000
+DTYPES: Mapping[str, str] = {"F64": "<f8", "F32": "<f4", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "U8": "|u1", "BOOL": "|b1"}
+
+
+def sha256(content: bytes) -> str:
+    """The hash of some bytes, in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def canonical_json(value: Any) -> str:
+    """JSON that is the same for the same value: sorted keys, no blanks, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Writes a file in one piece: a sibling is written and flushed, then takes its name. A reader sees the old or the new, never half.
+
+    Raises:
+        CheckpointError: the disk is full, the folder cannot be written to.
+    """
+    sibling = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with sibling.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        sibling.replace(path)
+    except OSError as error:
+        sibling.unlink(missing_ok=True)
+        raise CheckpointError(
+            f"{path} could not be written: {error.strerror or error}", hint="free some space, or choose another folder with -o"
+        ) from error
+
+
+def read_json(path: Path) -> Any:
+    """The value in a JSON file of UTF-8.
+
+    Raises:
+        CheckpointError: the file is missing, too large, not UTF-8, not JSON, nested too deep, or a key stands twice.
+    """
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            raise ValueError("a key stands twice")
+        return found
+
+    def no_constant(name: str) -> Any:
+        raise ValueError(f"{name} is not a number of JSON")
+
+    try:
+        size = path.stat().st_size
+        if size > MOST_JSON:
+            raise CheckpointError(f"{path} has {size:,} bytes", expected=f"at most {MOST_JSON:,}")
+        return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=once, parse_constant=no_constant)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} does not exist", expected="a whole model folder") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}", expected="JSON in UTF-8, as Escriba wrote it") from error
+
+
+def tensor_bytes(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> bytes:
+    """A safetensors file in memory. All metadata stand under the one key "escriba": the library orders several at random."""
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    return safetensors.numpy.save(contiguous, {"escriba": canonical_json(metadata)})
+
+
+def read_tensors(path: Path, shapes: Mapping[str, tuple[int, ...]] | None = None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The arrays of a safetensors file and its metadata; bfloat16 comes back as float32.
+
+    Args:
+        path: the file.
+        shapes: if given, just these names with these shapes must stand there, as float32 or bfloat16; the file's size is
+            held against them before anything is read.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or holds something else.
+    """
+    try:
+        size = path.stat().st_size
+        if shapes is not None:
+            most = 4 * sum(int(np.prod(shape, dtype=np.int64)) for shape in shapes.values()) + MOST_HEADER
+            if size > most:
+                raise CheckpointError(f"{path} has {size:,} bytes", expected=f"at most {most:,} for this model")
+        content = path.read_bytes()
+        if len(content) >= 8 and int.from_bytes(content[:8], "little") > MOST_HEADER:
+            raise CheckpointError(f"{path} has a header of over {MOST_HEADER:,} bytes", expected="a file that Escriba wrote")
+        entries = dict(safetensors.deserialize(content))  # type: ignore[no-untyped-call]
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        metadata = json.loads(header.get("__metadata__", {}).get("escriba", "null"))
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} does not exist", expected="a whole model folder") from error
+    except (OSError, ValueError, RecursionError, safetensors.SafetensorError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}", expected="a safetensors file, whole, as Escriba wrote it") from error
+    if not isinstance(metadata, dict):
+        raise CheckpointError(f"{path} has no metadata of Escriba", expected="a safetensors file that Escriba wrote")
+    if shapes is not None:
+        _check(path, entries, shapes)
+    return {name: _array(path, name, entry) for name, entry in entries.items()}, metadata
+
+
+def _check(path: Path, entries: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    for name in sorted(set(entries) ^ set(shapes)):
+        kind = "holds a tensor that the model does not have" if name in entries else "lacks a tensor of the model"
+        raise CheckpointError(f"{path} {kind}: {name!r}", expected=", ".join(shapes))
+    for name, shape in shapes.items():
+        if tuple(entries[name]["shape"]) != shape or entries[name]["dtype"] not in ("F32", "BF16"):
+            raise CheckpointError(
+                f"{path}: {name} is {entries[name]['dtype']} of shape {tuple(entries[name]['shape'])}",
+                expected=f"F32 or BF16 of shape {shape}",
+            )
+
+
+def _array(path: Path, name: str, entry: Mapping[str, Any]) -> np.ndarray:
+    if entry["dtype"] not in DTYPES:
+        raise CheckpointError(f"{path}: {name} is of type {entry['dtype']}", expected="one of " + ", ".join(DTYPES))
+    array = np.frombuffer(entry["data"], DTYPES[entry["dtype"]]).reshape(entry["shape"])
+    if entry["dtype"] == "BF16":  # the upper half of a float32's bits
+        return (array.astype(np.uint32) << 16).view(np.float32)
+    return array.copy()

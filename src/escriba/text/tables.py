@@ -1,0 +1,170 @@
+"""Documents from the rows of tables: .csv, .tsv and .jsonl.
+
+It knows nothing of files: it is given their text, and gives documents.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from escriba.errors import TextError, near_name
+from escriba.settings import TextSettings
+
+__all__ = ["TableKind", "rows_as_documents", "table_kind"]
+
+TableKind = Literal["csv", "tsv", "jsonl"]
+KINDS: dict[str, TableKind] = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+LONGEST_FIELD = 2**31 - 1  # the most that a C long holds on every system
+
+
+def table_kind(suffix: str, text: str, settings: TextSettings) -> TableKind | None:
+    """What kind of table a text is: by its file's suffix, or, where a column is asked for, by its first line; None: none."""
+    if suffix in KINDS or not settings.column:
+        return KINDS.get(suffix)
+    first = text.lstrip()[:100_000].partition("\n")[0]
+    if first.startswith(("{", "[")):
+        return "jsonl"
+    return "tsv" if "\t" in first else "csv"
+
+
+def rows_as_documents(text: str, kind: TableKind, settings: TextSettings, name: str) -> tuple[list[str], list[str]]:
+    """One document for each row: the columns asked for, joined with a blank.
+
+    Args:
+        text: the whole table.
+        kind: what it is.
+        settings: `column`, `header`, and `from_line`, `to_line`, which here count rows after the header.
+        name: the table's name, for what is said of it.
+
+    Returns:
+        the documents, and what was noticed, as sentences.
+
+    Raises:
+        TextError: the table is not in its form, or has no such column.
+    """
+    names, rows, notes = _read_json(text, name) if kind == "jsonl" else _read_cells(text, kind, settings, name)
+    width = max((len(row) for _, row in rows), default=0)
+    columns, more = _columns(settings.column, names, width, name)
+    first, last = (settings.from_line or 1) - 1, settings.to_line
+    if first and first >= len(rows):
+        raise TextError(f"{name} has {len(rows):,} rows", expected=f"more than from_line, {first + 1:,}, asks for")
+    documents = []
+    for line, row in rows[first:last]:
+        if len(row) <= max(columns):
+            raise TextError(f"{name}: the row at line {line:,} has {len(row)} columns", expected=f"{max(columns) + 1} or more")
+        documents.append(" ".join(row[column] for column in columns if row[column]))
+    return documents, notes + more
+
+
+def _columns(wanted: Sequence[str], names: Sequence[str], width: int, name: str) -> tuple[list[int], list[str]]:
+    """The places, from 0, of the columns asked for, and what was noticed."""
+    shown = ", ".join(f"{i + 1} {_brief(names[i])}" if i < len(names) else f"{i + 1}" for i in range(max(width, len(names))))
+    if not wanted:
+        if max(width, len(names)) <= 1:
+            return [0], []
+        if "text" in names:
+            return [names.index("text")], [f"{name}: the column 'text' was taken; --column chooses another."]
+        raise TextError(
+            f"{name} has {max(width, len(names))} columns, and none was chosen",
+            expected=f"a column, by name or number: {shown}",
+            hint="--column NAME; with --no-header too if the first row is no row of names" if names else "--column NUMBER",
+        )
+    places = []
+    for one in wanted:
+        if one in names:
+            places.append(names.index(one))
+        elif one.isascii() and one.isdecimal() and 1 <= int(one[:9]) <= max(width, len(names)):
+            places.append(int(one) - 1)
+        else:
+            near = near_name(one, names)
+            raise TextError(f"{name} has no column {one!r}", expected=f"one of {shown}", hint=f"did you mean {near!r}?" if near else None)
+    return places, []
+
+
+def _read_cells(text: str, kind: TableKind, settings: TextSettings, name: str) -> tuple[list[str], list[tuple[int, list[str]]], list[str]]:
+    """The names of the columns, and the rows with their lines, of a table of cells."""
+    notes = []
+    if kind == "tsv":
+        try:
+            rows = _parse(text, "\t", csv.QUOTE_MINIMAL, name, strict=True)
+        except TextError:
+            rows = []
+        if len({len(row) for _, row in rows}) != 1:
+            # many such tables do not quote at all, and a lone quotation mark would swallow lines: without quotes, then
+            rows = [(line, [_unquoted(cell) for cell in row]) for line, row in _parse(text, "\t", csv.QUOTE_NONE, name)]
+    else:
+        first = text.lstrip().partition("\n")[0]
+        delimiter = ";" if ";" in first and "," not in first else ","
+        if delimiter == ";":
+            notes.append(f"{name}: the columns are separated by semicolons.")
+        rows = _parse(text, delimiter, csv.QUOTE_MINIMAL, name)
+    if not rows:
+        raise TextError(f"{name} has no rows")
+    if not settings.header:
+        return [], rows, notes
+    names = [cell.strip() for cell in rows[0][1]]
+    shown = ", ".join(map(_brief, names[:10]))
+    notes.append(f"{name}: the first row was taken as the names of the columns ({shown}); --no-header takes it as a row.")
+    return names, rows[1:], notes
+
+
+def _parse(text: str, delimiter: str, quoting: Literal[0, 3], name: str, *, strict: bool = False) -> list[tuple[int, list[str]]]:
+    limit = csv.field_size_limit(LONGEST_FIELD)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting, strict=strict)
+    rows, line = [], 1
+    try:
+        for row in reader:
+            if row:
+                rows.append((line, row))
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise TextError(f"{name}: the row at line {line:,} cannot be read: {error}") from error
+    finally:
+        csv.field_size_limit(limit)
+    return rows
+
+
+def _brief(cell: str) -> str:
+    return repr(cell if len(cell) <= 40 else cell[:37] + "...")
+
+
+def _unquoted(cell: str) -> str:
+    quoted = len(cell) > 1 and cell[0] == cell[-1] == '"'
+    return cell[1:-1].replace('""', '"') if quoted else cell
+
+
+def _read_json(text: str, name: str) -> tuple[list[str], list[tuple[int, list[str]]], list[str]]:
+    """The names of the keys, and the rows with their lines, of a file of one JSON value a line."""
+    values: list[tuple[int, Any]] = []
+    for line, one in enumerate(text.split("\n"), 1):
+        if not one.strip():
+            continue
+        try:
+            values.append((line, json.loads(one)))
+        except (ValueError, RecursionError) as error:
+            raise TextError(f"{name}: line {line:,} is not JSON: {error}", expected="one JSON object on each line") from None
+    if not values:
+        raise TextError(f"{name} has no rows")
+    kind = type(values[0][1])
+    if kind not in (dict, list, str):
+        raise TextError(f"{name}: line {values[0][0]:,} is a {kind.__name__}", expected='an object, such as {"text": "..."}')
+    for line, value in values:
+        if type(value) is not kind:
+            raise TextError(f"{name}: line {line:,} is a {type(value).__name__}, the first a {kind.__name__}")
+    if kind is str:
+        return [], [(line, [value]) for line, value in values], []
+    if kind is list:
+        return [], [(line, [_cell(cell) for cell in value]) for line, value in values], []
+    names = list(dict.fromkeys(key for _, value in values for key in value))
+    return names, [(line, [_cell(value.get(key)) for key in names]) for line, value in values], []
+
+
+def _cell(value: Any) -> str:
+    """A value of JSON as a cell: what is missing or null is empty, what is no text stays as JSON."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

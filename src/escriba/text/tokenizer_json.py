@@ -1,0 +1,67 @@
+"""Checks the JSON of a tokenizer before it is believed.
+
+It knows nothing of files, nor of how a text is cut into symbols.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Protocol
+
+from escriba.errors import TextError
+
+__all__ = ["EOS", "UNK", "KindOfTokenizer", "checked_json"]
+
+UNK, EOS = "<unk>", "<eos>"
+
+
+class KindOfTokenizer(Protocol):
+    """What is asked of a class of tokenizers."""
+
+    kind: ClassVar[Any]
+    knows_everything: ClassVar[bool]
+
+    @classmethod
+    def fits(cls, symbols: Sequence[str]) -> bool:
+        """Whether these can be the symbols of a tokenizer of this kind."""
+
+
+def checked_json(data: object, kinds: Mapping[str, type[KindOfTokenizer]]) -> dict[str, Any]:
+    """The parts of a tokenizer's JSON, each checked.
+
+    Raises:
+        TextError: what is wrong, and where.
+    """
+    choices: dict[str, tuple[object, ...]] = {
+        "kind": tuple(kinds),
+        "normalization": ("NFC", "none"),
+        "newlines": ("lf", "keep"),
+        "unknown": (False, True),
+        "eos": (False, True),
+    }
+    names = [*choices, "symbols", "frequencies"]
+    if not isinstance(data, dict):
+        raise TextError(f"the tokenizer is a {type(data).__name__}", expected="an object")
+    if missing := [name for name in names if name not in data]:
+        raise TextError(f"the tokenizer lacks {', '.join(missing)}")
+    if unknown := [str(name) for name in data if name not in names]:
+        raise TextError(f"the tokenizer has an unknown key, {unknown[0]!r}", expected="only " + ", ".join(names))
+    for name, allowed in choices.items():
+        if type(data[name]) is not type(allowed[0]) or data[name] not in allowed:
+            raise TextError(f"the tokenizer's {name} is {data[name]!r}", expected=" or ".join(map(repr, allowed)))
+    symbols, frequencies = data["symbols"], data["frequencies"]
+    if not isinstance(symbols, list) or not all(isinstance(symbol, str) for symbol in symbols):
+        raise TextError("the tokenizer's symbols are not a list of strings")
+    kind = kinds[data["kind"]]
+    if kind.knows_everything and data["unknown"]:
+        raise TextError(f"a tokenizer of the kind {kind.kind!r} has no {UNK}")
+    if len({*symbols, UNK, EOS}) != len(symbols) + 2:
+        raise TextError("a symbol of the tokenizer stands twice")
+    if not symbols or not kind.fits(symbols):
+        raise TextError(f"the tokenizer's symbols are not those of the kind {kind.kind!r}")
+    size = len(symbols) + data["unknown"] + data["eos"]
+    if not isinstance(frequencies, list) or len(frequencies) != size:
+        raise TextError("the tokenizer's frequencies do not fit its symbols", expected=f"a list of {size} numbers")
+    if not all(type(count) is int and 0 <= count < 2**63 for count in frequencies):
+        raise TextError("the tokenizer's frequencies are not all whole numbers from 0 to 2^63 - 1")
+    return dict(data)

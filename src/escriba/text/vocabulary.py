@@ -1,0 +1,312 @@
+"""What every tokenizer is: numbered symbols with their frequencies, and their form as JSON.
+
+It knows nothing of how a text is cut into symbols: that is what `tokenizer.py` adds.
+"""
+
+from __future__ import annotations
+
+import abc
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from escriba.errors import SettingsError, TextError, UnknownSymbolError
+from escriba.settings import TextSettings
+from escriba.text.printed import Printed
+from escriba.text.tokenizer_json import EOS, UNK, checked_json
+
+__all__ = ["UNKNOWN_GLYPH", "Ids", "IncrementalDecoder", "ReadText", "Tokenizer", "normalized"]
+
+Ids = NDArray[Any]  # of uint8, uint16 or uint32
+UNKNOWN_GLYPH = "\ufffd"
+
+
+@runtime_checkable
+class ReadText(Protocol):
+    """What `fit` asks of a corpus."""
+
+    @property
+    def documents(self) -> tuple[str, ...]:
+        """The texts; a stream is one."""
+
+    @property
+    def is_documents(self) -> bool:
+        """Whether the texts are documents, each with an end."""
+
+    @property
+    def settings(self) -> TextSettings:
+        """How the text was read."""
+
+
+class Tokenizer(abc.ABC):
+    """Symbols, their ids, and both ways between a text and ids.
+
+    Laws: ``decode(encode(s)) == s`` for every text s over the vocabulary, and the pieces of `decoder` join to `decode`.
+
+    Args:
+        symbols: the symbols in order of id, without the special ones.
+        frequencies: how often each symbol stands in the training text, (vocab_size,), special ones included.
+        unknown: whether ``<unk>`` is there, with id 0.
+        eos: whether ``<eos>`` is there, with the last id.
+        normalization: what was done to the training text, "NFC" or "none".
+        newlines: what was done to the training text, "lf" or "keep".
+
+    Attributes:
+        kind: "char", "word" or "byte"; `kinds` maps each to its class.
+        knows_everything: whether no symbol is ever unknown, so that there is no ``<unk>``.
+        symbols: all symbols in order of id, ``<unk>`` and ``<eos>`` by these names.
+        unk_id: the id of ``<unk>``, 0, or None.
+        eos_id: the id of ``<eos>``, vocab_size - 1, or None.
+        frequencies: int64, (vocab_size,).
+        dtype: the smallest of uint8, uint16 and uint32 that holds every id.
+    """
+
+    kind: ClassVar[Literal["char", "word", "byte"]]
+    knows_everything: ClassVar[bool] = False
+    kinds: ClassVar[dict[str, type[Tokenizer]]] = {}
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "kind" in cls.__dict__:
+            Tokenizer.kinds[cls.kind] = cls
+
+    def __init__(
+        self,
+        symbols: Sequence[str],
+        frequencies: ArrayLike,
+        *,
+        unknown: bool,
+        eos: bool,
+        normalization: Literal["NFC", "none"] = "NFC",
+        newlines: Literal["lf", "keep"] = "lf",
+    ) -> None:
+        self._plain = tuple(symbols)
+        self._first = 1 if unknown else 0
+        self.symbols = ((UNK,) if unknown else ()) + self._plain + ((EOS,) if eos else ())
+        self.unk_id = 0 if unknown else None
+        self.eos_id = len(self.symbols) - 1 if eos else None
+        self.frequencies: NDArray[np.int64] = np.array(frequencies, dtype=np.int64)
+        self.frequencies.flags.writeable = False
+        self.normalization: Literal["NFC", "none"] = normalization
+        self.newlines: Literal["lf", "keep"] = newlines
+        self.dtype = np.min_scalar_type(len(self.symbols) - 1)
+        if not self._plain or self.frequencies.shape != (self.vocab_size,):
+            raise TextError(f"{self.vocab_size} symbols with frequencies of shape {self.frequencies.shape}")
+
+    @property
+    def vocab_size(self) -> int:
+        """The number of ids, special ones included."""
+        return len(self.symbols)
+
+    @classmethod
+    def fit(
+        cls,
+        text: str | ReadText | Iterable[str],
+        *,
+        min_count: int | None = None,
+        unknown: bool | None = None,
+        eos: bool | None = None,
+        normalization: Literal["NFC", "none"] | None = None,
+        newlines: Literal["lf", "keep"] | None = None,
+        count_in: str | ReadText | Iterable[str] | None = None,
+    ) -> Self:
+        """The tokenizer of a text.
+
+        Args:
+            text: a text (one stream), a corpus, or documents. Its symbols are the vocabulary.
+            min_count: rarer symbols become ``<unk>``; above 1 the vocabulary is that of `count_in`. None: as the corpus
+                was read, else 1.
+            unknown: keep id 0 for symbols never seen. None: as the corpus was read, else True.
+            eos: have an ``<eos>``. None: for documents, not for a stream.
+            normalization: "NFC" or "none", applied to `text`. None: as the corpus was read; else NFC if the text is in it.
+            newlines: "lf" or "keep", applied to `text`. None: as the corpus was read; else "lf" if the text has no CR.
+            count_in: where the frequencies are counted, usually the training part. None: in `text`.
+
+        Raises:
+            TextError: no symbol is left.
+            SettingsError: `min_count` is under 1, or above 1 without ``<unk>``.
+        """
+        documents, is_documents, settings = _documents_of(text)
+        if settings is not None:
+            min_count = settings.min_count if min_count is None else min_count
+            unknown = settings.unknown if unknown is None else unknown
+            normalization = normalization or settings.normalization
+            newlines = newlines or settings.newlines
+        else:
+            # a prompt will be treated as the training text was: so say what is true of it, rather than what is usual
+            normalization = normalization or ("NFC" if all(unicodedata.is_normalized("NFC", one) for one in documents) else "none")
+            newlines = newlines or ("keep" if any("\r" in one for one in documents) else "lf")
+            documents = [normalized(one, normalization, newlines) for one in documents]
+        min_count = 1 if min_count is None else min_count
+        unknown = (unknown is None or unknown) and not cls.knows_everything
+        if min_count < 1:
+            raise SettingsError(f"min_count is {min_count}", expected="1 or more")
+        if min_count > 1 and not unknown and not cls.knows_everything:
+            raise SettingsError(f"min_count is {min_count}, but without <unk> every symbol must be kept")
+        counts = here = cls._count(documents)
+        if count_in is not None:
+            documents = [normalized(one, normalization, newlines) for one in _documents_of(count_in)[0]]
+            here = cls._count(documents)
+        kept = {symbol: count for symbol, count in here.items() if count >= min_count} if min_count > 1 else counts
+        symbols = cls._vocabulary(kept if min_count > 1 else {symbol: here.get(symbol, 0) for symbol in counts})
+        if not symbols:
+            raise TextError(f"no symbol stands {min_count} times or more in the text", hint="choose a smaller min_count")
+        eos = is_documents if eos is None else eos
+        left_out = sum(here.values()) - sum(here.get(symbol, 0) for symbol in symbols)
+        frequencies = ([left_out] if unknown else []) + [here.get(symbol, 0) for symbol in symbols] + ([len(documents)] if eos else [])
+        return cls(symbols, frequencies, unknown=unknown, eos=eos, normalization=normalization, newlines=newlines)
+
+    @classmethod
+    @abc.abstractmethod
+    def _count(cls, documents: Sequence[str]) -> Mapping[str, int]:
+        """How often each symbol stands in the documents."""
+
+    @classmethod
+    @abc.abstractmethod
+    def _vocabulary(cls, counts: Mapping[str, int]) -> list[str]:
+        """The symbols in order of id."""
+
+    @classmethod
+    @abc.abstractmethod
+    def fits(cls, symbols: Sequence[str]) -> bool:
+        """Whether these can be the symbols of a tokenizer of this kind."""
+
+    @abc.abstractmethod
+    def encode(self, text: str) -> Ids:
+        """The ids of a text, (N,), in the smallest of uint8, uint16 and uint32.
+
+        Raises:
+            UnknownSymbolError: a symbol is not in the vocabulary, and there is no ``<unk>``.
+        """
+
+    @abc.abstractmethod
+    def decode(self, ids: ArrayLike) -> str:
+        """The text of ids; ``<unk>`` becomes U+FFFD, ``<eos>`` nothing.
+
+        Raises:
+            TextError: an id is not in the vocabulary.
+        """
+
+    @abc.abstractmethod
+    def unknown_in(self, text: str) -> dict[str, int]:
+        """The symbols of a text that are not in the vocabulary, and how often each stands there, most frequent first."""
+
+    def encode_documents(self, documents: Sequence[str]) -> tuple[Ids, NDArray[np.int64]]:
+        """The ids of documents one after another, (N,), and where each begins and the last ends, (D + 1,)."""
+        pieces = [self.encode(document) for document in documents]
+        ids = np.concatenate(pieces) if pieces else np.empty(0, dtype=self.dtype)
+        return ids, np.cumsum([0, *map(len, pieces)], dtype=np.int64)
+
+    def decoder(self) -> IncrementalDecoder:
+        """A decoder that is given ids bit by bit."""
+        return IncrementalDecoder(self)
+
+    def normalize(self, text: str) -> str:
+        """A text treated as the training text was: line ends and Unicode normalization."""
+        return normalized(text, self.normalization, self.newlines)
+
+    def to_json(self) -> dict[str, Any]:
+        """The whole tokenizer as plain data for JSON."""
+        return {
+            "kind": self.kind,
+            "normalization": self.normalization,
+            "newlines": self.newlines,
+            "unknown": self.unk_id is not None,
+            "eos": self.eos_id is not None,
+            "symbols": list(self._plain),
+            "frequencies": self.frequencies.tolist(),
+        }
+
+    @classmethod
+    def from_json(cls, data: object) -> Self:
+        """The tokenizer that `to_json` described.
+
+        Raises:
+            TextError: the data are not those of a tokenizer, or of one of another kind.
+        """
+        parts = checked_json(data, {kind: made for kind, made in Tokenizer.kinds.items() if issubclass(made, cls)})
+        kind = Tokenizer.kinds[parts.pop("kind")]
+        made = kind(parts.pop("symbols"), parts.pop("frequencies"), **parts)
+        assert isinstance(made, cls)
+        return made
+
+    def table(self, n: int | None = None) -> Printed:
+        """The vocabulary as lines: id, symbol, how often it stands in the training text; the first `n`, or all."""
+        rows = [(i, repr(symbol), f"{self.frequencies[i]:,}") for i, symbol in enumerate(self.symbols[:n])]
+        wide = max((len(symbol) for _, symbol, _ in rows), default=0)
+        lines = [f"{i:>6}  {symbol:<{wide}}  {count:>12}" for i, symbol, count in rows]
+        left = self.vocab_size - len(rows)
+        return Printed("\n".join([*lines, *([f"   ...  and {left:,} more"] if left else [])]))
+
+    def known_ids(self, ids: ArrayLike) -> NDArray[Any]:
+        """Checked ids as an array of one dimension, without ``<eos>``.
+
+        Raises:
+            TextError: an id is not in the vocabulary.
+        """
+        array = np.atleast_1d(np.asarray(ids))
+        if array.size == 0:
+            return np.empty(0, dtype=np.int64)
+        if array.ndim != 1 or array.dtype.kind not in "ui":
+            raise TextError(f"ids of type {array.dtype} and shape {array.shape}", expected="whole numbers in one dimension")
+        if (low := int(array.min())) < 0 or (high := int(array.max())) >= self.vocab_size:
+            raise TextError(f"there is no symbol {low if low < 0 else high}", expected=f"ids from 0 to {self.vocab_size - 1}")
+        return array if self.eos_id is None else array[array != self.eos_id]
+
+    def _unknown_symbol(self, symbol: str, where: int) -> UnknownSymbolError:
+        return UnknownSymbolError(
+            f"{symbol!r} at position {where:,} is not in the vocabulary, which has no {UNK}",
+            expected=f"only the {self.vocab_size:,} symbols of the training text",
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Tokenizer) and self.to_json() == other.to_json()
+
+    def __hash__(self) -> int:
+        return hash((self.kind, self.symbols))
+
+    def __repr__(self) -> str:
+        special = [name for name, there in ((UNK, self.unk_id is not None), (EOS, self.eos_id is not None)) if there]
+        return f"<{type(self).__name__}: {self.vocab_size:,} symbols{', with ' + ' and '.join(special) if special else ''}>"
+
+
+class IncrementalDecoder:
+    """Turns ids into text piece by piece; what is not yet a whole character is held back."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+
+    def push(self, ids: ArrayLike) -> str:
+        """The text that these ids, after those before, make certain."""
+        return self._tokenizer.decode(ids)
+
+    def flush(self) -> str:
+        """What was held back; an incomplete character becomes U+FFFD."""
+        return ""
+
+    def copy(self) -> Self:
+        """An independent decoder that holds back the same."""
+        return type(self)(self._tokenizer)
+
+
+def normalized(text: str, normalization: str, newlines: str) -> str:
+    """A text with its line ends and its Unicode form as asked: "lf" or "keep", "NFC" or "none"."""
+    if newlines == "lf" and "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return text if normalization == "none" else unicodedata.normalize(normalization, text)  # type: ignore[arg-type]
+
+
+def _documents_of(text: str | ReadText | Iterable[str]) -> tuple[list[str], bool, TextSettings | None]:
+    """The documents, whether they are documents (or a stream), and how they were read if that is known."""
+    if isinstance(text, str):
+        return [text], False, None
+    if isinstance(text, ReadText):
+        return list(text.documents), text.is_documents, text.settings
+    documents = list(text)
+    for one in documents:
+        if not isinstance(one, str):
+            raise TextError(f"a document of type {type(one).__name__}", expected="strings")
+    return documents, True, None

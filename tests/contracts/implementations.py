@@ -1,0 +1,85 @@
+"""Everything that the law tests run over: small architectures, random weights for them, and every engine that runs them.
+
+Plain data and builders, without tests; the tests of engines and of inference use them too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from escriba.engine.protocol import Engine, State
+from escriba.engine.reference import ReferenceEngine
+from escriba.settings import ModelSettings
+from escriba.weights import state_specs, tensor_specs
+
+VOCAB_SIZE = 13
+
+ARCHITECTURES: Mapping[str, ModelSettings] = {
+    "rnn": ModelSettings(cell="rnn", embedding_dim=5, hidden_size=9),
+    "rnn-relu-2": ModelSettings(cell="rnn", activation="relu", embedding_dim=5, hidden_size=9, num_layers=2),
+    "rnn-sigmoid-onehot": ModelSettings(cell="rnn", activation="sigmoid", embedding_dim=None, hidden_size=9),
+    "gru-after": ModelSettings(cell="gru", embedding_dim=5, hidden_size=9),
+    "gru-after-onehot-3": ModelSettings(cell="gru", embedding_dim=None, hidden_size=9, num_layers=3),
+    "gru-after-tied-dropout": ModelSettings(cell="gru", embedding_dim=9, hidden_size=9, tied=True, dropout=0.5),
+    "gru-before": ModelSettings(cell="gru", reset="before", embedding_dim=5, hidden_size=9),
+    "gru-before-onehot-2": ModelSettings(cell="gru", reset="before", embedding_dim=None, hidden_size=9, num_layers=2),
+    "lstm": ModelSettings(cell="lstm", embedding_dim=5, hidden_size=9),
+    "lstm-onehot-2": ModelSettings(cell="lstm", embedding_dim=None, hidden_size=9, num_layers=2),
+    "lstm-tied-2": ModelSettings(cell="lstm", embedding_dim=9, hidden_size=9, num_layers=2, tied=True),
+}
+"""Every cell, with each of its variants, each kind of input and output, and more layers than one."""
+
+
+def tiny_weights(model: ModelSettings, vocab_size: int = VOCAB_SIZE, seed: int = 0) -> dict[str, np.ndarray]:
+    """Random float32 weights, wide enough for gates to open and close, and contractive enough for long runs to be compared."""
+    random = np.random.default_rng(seed)
+    weights = {}
+    for spec in tensor_specs(model, vocab_size):
+        width = {"weight_hh": 0.4, "bias": 0.5}.get(spec.name.rpartition(".")[2], 0.9)
+        weights[spec.name] = random.uniform(-width, width, spec.shape).astype(np.float32)
+    return weights
+
+
+def _reference(dtype: type[np.floating]) -> Callable[[ModelSettings, Mapping[str, np.ndarray]], Engine]:
+    return lambda model, weights: ReferenceEngine(model, weights, dtype=dtype)
+
+
+def _torch(precision: str) -> Callable[[ModelSettings, Mapping[str, np.ndarray]], Engine]:
+    def build(model: ModelSettings, weights: Mapping[str, np.ndarray]) -> Engine:
+        import pytest
+
+        torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+        from escriba.engine.torch import TorchEngine
+        from escriba.model.language_model import LanguageModel
+
+        net = LanguageModel(len(weights["output.bias"]), model)
+        net.set_weights(dict(weights))
+        return TorchEngine(net.to(getattr(torch, precision)))
+
+    return build
+
+
+ENGINES: Mapping[str, Callable[[ModelSettings, Mapping[str, np.ndarray]], Engine]] = {
+    "reference-float32": _reference(np.float32),
+    "reference-float64": _reference(np.float64),
+    "torch-float32": _torch("float32"),
+    "torch-float64": _torch("float64"),
+}
+"""Every engine, as (model, weights) -> Engine."""
+
+
+def random_state(engine: Engine, model: ModelSettings, batch_size: int, seed: int = 1) -> State:
+    """A state that is not zero, as after some reading."""
+    random = np.random.default_rng(seed)
+    kind = engine.initial_state(1)[0][0].dtype
+    return tuple(tuple(random.uniform(-0.9, 0.9, (batch_size, spec.size)).astype(kind) for spec in layer) for layer in state_specs(model))
+
+
+def tiny_engine(
+    vocab_size: int = VOCAB_SIZE, seed: int = 0, dtype: type[np.floating] = np.float32, architecture: str = "gru-after"
+) -> Engine:
+    """A reference engine with random weights, for tests that need any engine."""
+    model = ARCHITECTURES[architecture]
+    return ReferenceEngine(model, tiny_weights(model, vocab_size, seed), dtype=dtype)
