@@ -82,4 +82,6 @@ def tiny_engine(
 ) -> Engine:
     """A reference engine with random weights, for tests that need any engine."""
     model = ARCHITECTURES[architecture]
-    return ReferenceEngine(model, tiny_weights(model, vocab_size, seed), dtype=dtype)
+    weights = tiny_weights(model, vocab_size, seed)
+    weights["output.weight"] *= 4  # the past shows in what is drawn
+    return ReferenceEngine(model, weights, dtype=dtype)

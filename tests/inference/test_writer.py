@@ -96,8 +96,10 @@ def test_forks_are_strangers(pair: Pair) -> None:
     if writer.finished:
         writer.push("a")
     branch, other, control = writer.fork(), writer.fork(seed=99), writer.fork()
+    ids = writer.ids
     branch.push("zzz")
     branch.write(50)
+    assert writer.ids == ids
     assert other.write(60) != (text := control.write(60)) or not text
     assert writer.write(60) == text
     assert branch.text.startswith(control.text[:4])
@@ -116,6 +118,11 @@ def test_stop_and_on() -> None:
     assert writer.log_likelihood > -1e-6
     assert writer.write(100, stop="m") == ""
     assert writer.finished is None
+
+
+def test_stop_strings_are_normalized_as_texts_are() -> None:
+    """A stop string typed with a combining accent and a Windows line end finds what the model writes."""
+    assert reciting(CharTokenizer.fit("caf\u00e9\nx"), "xcaf\u00e9\n", "x").write(50, stop="e\u0301\r\n") == "xcaf"
 
 
 def test_stop_over_many_chunks() -> None:
@@ -147,7 +154,7 @@ def test_words_are_not_cut() -> None:
     tokenizer = WordTokenizer.fit(TEXT)
     writer = reciting(tokenizer, " cat sat on the mat", "the")
     assert writer.write(6) == " cat sat"
-    assert writer.write(100, stop="t") == " on "
+    assert writer.write(100, stop="he") == " on "
     assert writer.text == "the cat sat on "
     assert writer.next().top(1)[0][0] == "the"
 
@@ -168,6 +175,7 @@ def test_bytes_wait_for_their_character() -> None:
     assert writer.text == "x\ufffd\ufffdok"
     assert tokenizer.decode(writer.ids) == writer.text
     assert branch.write(1) == "\ufffd"
+    assert len(branch.ids) == len("x") + 3
 
 
 def test_the_end_of_a_document() -> None:
@@ -222,6 +230,7 @@ def test_an_interruption_leaves_the_writer_where_it_was(stream_pair: Pair, monke
         writer.write(500)
     monkeypatch.undo()
     assert writer.text == "the"
+    np.testing.assert_array_equal(writer.next().log_probs, control.next().log_probs)
     assert writer.write(100) == control.write(100)
 
 

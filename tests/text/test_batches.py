@@ -134,7 +134,7 @@ def test_like_lengths_come_together() -> None:
     masks = [one.mask for one in data if one.mask is not None]
     assert sum(int(mask.sum()) for mask in masks) / sum(mask.size for mask in masks) > 0.95
     widths = [mask.shape[1] for mask in masks]
-    assert widths != sorted(widths)
+    assert widths[:32] != sorted(widths[:32])
 
 
 def test_a_short_text_takes_smaller_numbers_and_says_so() -> None:

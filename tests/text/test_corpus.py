@@ -128,6 +128,14 @@ def test_byte_order_marks(tmp_path: Path, codec: str, said: bool) -> None:
     assert corpus.text == "año\n"
 
 
+def test_a_mark_against_what_was_said(tmp_path: Path) -> None:
+    """A mark of UTF-16 found where UTF-8 was expected is noted; so is one of UTF-8 in a text said to be in Latin-1."""
+    assert "utf-16-le" in read(write(tmp_path, "a.txt", "\ufeffaño".encode("utf-16-le"))).notes[0]
+    corpus = read(write(tmp_path, "a.txt", "\ufeffaño".encode()), encoding="latin-1")
+    assert corpus.text.endswith("aÃ±o")
+    assert "byte-order mark of utf-8, but was read as latin-1" in corpus.notes[0]
+
+
 def test_any_encoding_of_python(tmp_path: Path) -> None:
     """Any codec of texts serves; what is none is refused with a near name."""
     path = write(tmp_path, "a.txt", "Ж я".encode("koi8_r"))
@@ -321,10 +329,11 @@ def test_a_list_is_noticed() -> None:
         "\n".join(f"{name}: he said so.\n" for name in NAMES),
         "\n".join(f"{name} stands in this line of prose that somebody wrapped at eighty" for name in NAMES),
         "\n".join(f"def {name}():\n    return 1" for name in NAMES),
+        "\n".join(f"  {name}" for name in NAMES),
         "\n".join([*NAMES, *["x" * 150] * 5]),
         "\n".join("春眠不觉晓\uff0c\n处处闻啼鸟\u3002" for _ in NAMES),
     ],
-    ids=["few", "blank line", "verse", "dialogue", "prose", "code", "long lines", "Chinese verse"],
+    ids=["few", "blank line", "verse", "dialogue", "prose", "code", "indented", "long lines", "Chinese verse"],
 )
 def test_what_is_no_list(text: str) -> None:
     """Verse, prose, dialogue, code and short lists stay one stream."""
@@ -333,12 +342,12 @@ def test_what_is_no_list(text: str) -> None:
 
 def test_parts_of_a_stream() -> None:
     """The parts are the text, cut at int(0.9 n) and 2 % before it; a fraction of 0 leaves all for training."""
-    text = "".join(chr(0x4E00 + i % 9000) for i in range(20_000))
+    text = "".join(chr(0x4E00 + i % 9000) for i in range(20_001))
     corpus = read(text=text)
     parts = corpus.parts()
     assert parts.choosing is not None
     assert parts.held_out is not None
-    assert [one.characters for one in (parts.train, parts.choosing, parts.held_out)] == [17_640, 360, 2_000]
+    assert [one.characters for one in (parts.train, parts.choosing, parts.held_out)] == [17_640, 360, 2_001]
     assert parts.train.text + parts.choosing.text + parts.held_out.text == text
     assert parts.notes == ()
     whole = read(text=text, val_fraction=0.0).parts()

@@ -68,6 +68,25 @@ def test_documents_are_encoded_one_by_one(kind: type[Tokenizer], pieces: list[st
     assert np.array_equal(ids, np.concatenate(alone))
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_ends_decode_to_nothing(kind: type[Tokenizer]) -> None:
+    """<eos> leaves nothing in the text, wherever it stands."""
+    tokenizer = kind.fit(["a é"])
+    eos, ids = tokenizer.eos_id, tokenizer.encode("a é").tolist()
+    assert eos is not None
+    assert tokenizer.decode([eos, *ids, eos]) == "a é"
+    assert tokenizer.decode([one for number in ids for one in (number, eos)]) == "a é"
+
+
+@pytest.mark.parametrize("kind", [CharTokenizer, WordTokenizer])
+def test_what_no_tokenizer_can_be_made_of(kind: type[Tokenizer]) -> None:
+    """An empty text and documents that are no strings are refused."""
+    with pytest.raises(TextError, match="no symbol"):
+        kind.fit("")
+    with pytest.raises(TextError, match="of type int"):
+        kind.fit(["a", 3])  # type: ignore[list-item]
+
+
 def test_order_of_characters() -> None:
     """Characters are numbered by code point, after <unk> and before <eos>."""
     tokenizer = CharTokenizer.fit(["bé", "a\U0001f600"])

@@ -120,7 +120,7 @@ class Ending:
         """How many characters at the end of the held text may be the beginning of a stop string."""
         longest = min(len(self._held), max(map(len, self._stop), default=0) - 1)
         for size in range(longest, 0, -1):
-            if any(stop.startswith(self._held[-size:]) for stop in self._stop if len(stop) > size):
+            if any(stop.startswith(self._held[-size:]) for stop in self._stop):  # none is complete: that was looked for before
                 return size
         return 0
 

@@ -198,20 +198,20 @@ def decoded(data: bytes, encoding: str, name: str) -> tuple[str, str, list[str]]
     for magic, what in NOT_TEXT.items():
         if data.startswith(magic):
             raise TextError(f"{name} is {what}, not a text", hint="save it as plain text (.txt, UTF-8) first")
-    used, notes, begin = asked, [], 0
+    used, notes = asked, []
     marked = next((one for one, mark in MARKS.items() if data.startswith(mark)), None)
     if marked and asked == "utf-8":
-        used, begin = marked, len(MARKS[marked])
+        used = marked
         if used != "utf-8":
             notes.append(f"{name} begins with the byte-order mark of {used} and was read so.")
     elif marked == "utf-8" and not asked.startswith("utf"):
         notes.append(f"{name} begins with the byte-order mark of utf-8, but was read as {encoding}.")
     try:
-        text = data[begin:].decode(used)
+        text = data.decode(used)
     except LookupError:
         raise TextError(f"{encoding!r} is not an encoding of texts", expected="one such as utf-8, latin-1, cp1252, gb18030") from None
     except UnicodeError as error:
-        raise _decoding_error(data, begin, used, name, error) from None
+        raise _decoding_error(data, used, name, error) from None
     text = text.removeprefix("\ufeff")
     if "\0" in text:
         raise _binary(data, text, used, name)
@@ -232,11 +232,11 @@ def _codec(encoding: str) -> str:
     return {"utf-8-sig": "utf-8", "iso8859-1": "latin-1"}.get(name, name)
 
 
-def _decoding_error(data: bytes, begin: int, used: str, name: str, error: UnicodeError) -> TextDecodingError:
+def _decoding_error(data: bytes, used: str, name: str, error: UnicodeError) -> TextDecodingError:
     if not isinstance(error, UnicodeDecodeError):
         return TextDecodingError(f"{name} is not in {used}: {error}")
-    at = begin + error.start
-    before = data[begin:at].decode(used, "ignore")
+    at = error.start
+    before = data[:at].decode(used, "ignore")
     line = len(LINE_END.findall(before)) + 1
     guess = _guess(data[max(0, at - SAMPLE) : at + SAMPLE])
     hint = f'it looks like {guess}: --encoding {guess} (in Python encoding="{guess}")' if guess and guess != used else None

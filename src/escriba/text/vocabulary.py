@@ -152,6 +152,8 @@ class Tokenizer(abc.ABC):
             here = cls._count(documents)
         kept = {symbol: count for symbol, count in here.items() if count >= min_count} if min_count > 1 else counts
         symbols = cls._vocabulary(kept if min_count > 1 else {symbol: here.get(symbol, 0) for symbol in counts})
+        if not symbols and min_count == 1:
+            raise TextError("the text is empty: it has no symbols")
         if not symbols:
             raise TextError(f"no symbol stands {min_count} times or more in the text", hint="choose a smaller min_count")
         eos = is_documents if eos is None else eos

@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from escriba.errors import SettingsError
 from escriba.model.language_model import LanguageModel
 from escriba.presets import Preset
@@ -57,8 +60,11 @@ def make_batches(encoded: EncodedText, settings: TrainSettings) -> Batches:
         SettingsError: documents are asked for, but the text is one stream.
     """
     mode = settings.examples
+    if mode == "auto" and encoded.offsets is not None:
+        batch_size, seq_len = documents_shape(encoded.offsets, settings)
+        return documents(encoded, seq_len=seq_len, batch_size=batch_size, seed=settings.seed)
     if mode == "auto":
-        mode = "streams" if encoded.offsets is None else "documents"
+        mode = "streams"
     if mode == "documents" and encoded.offsets is None:
         raise SettingsError(
             "examples is 'documents', but the text is one stream",
@@ -67,6 +73,17 @@ def make_batches(encoded: EncodedText, settings: TrainSettings) -> Batches:
         )
     make = {"windows": windows, "streams": streams, "documents": documents}[mode]
     return make(encoded, seq_len=settings.seq_len, batch_size=settings.batch_size, seed=settings.seed)
+
+
+def documents_shape(offsets: NDArray[np.int64], settings: TrainSettings) -> tuple[int, int]:
+    """How many documents a batch, and their longest piece: about as many symbols a step as the settings' streams have.
+
+    Names are short, so more of them are learnt from at once, up to 8 times batch_size; long documents are cut at 1,000 symbols.
+    """
+    lengths = np.diff(offsets) + 1
+    seq_len = int(min(lengths.max(), max(settings.seq_len, 1000)))
+    fitting = settings.batch_size * settings.seq_len / float(np.minimum(lengths, seq_len).mean())
+    return int(np.clip(fitting, min(8, settings.batch_size), 8 * settings.batch_size)), seq_len
 
 
 @dataclass(frozen=True)

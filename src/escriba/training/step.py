@@ -57,7 +57,7 @@ def training_step(net: LanguageModel, batch: TensorBatch) -> tuple[Tensor, Model
 
 
 def best_precision(device: str) -> str:
-    """Gives "bf16" where the processor multiplies it itself (Intel AMX, AVX512-BF16, a GPU), else "float32": elsewhere it is much slower."""
+    """Gives "bf16" where the machine multiplies it itself (AMX, AVX512-BF16, a GPU), else "float32": bf16 is far slower there."""
     if device != "cpu":
         return "bf16" if device.startswith("cuda") and torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "float32"
     able = [getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported")]

@@ -106,7 +106,7 @@ class Fit(Iterator[Event]):
         self.best_loss = math.inf
         self._best: list[Tensor] | None = None
         self._raw: list[Tensor] | None = None
-        self._stale = self._evaluations = self._samples = 0
+        self._stale = self._evaluations = self._samples = self._evaluated_at = 0
         self._carried: ModelState | None = None
         self._epoch_losses: list[tuple[float, int]] = []
         self._began = time.perf_counter()
@@ -133,10 +133,10 @@ class Fit(Iterator[Event]):
 
     @property
     def kept(self) -> str:
-        """Which weights are kept: "averaged", the "last" of a schedule that ends, else the "best" on the choosing part."""
-        if self._averager is not None:
-            return "averaged"
-        return "last" if self._best is None else "best"
+        """Which weights are kept: the "best" on the choosing part; without one the "averaged", or else the "last"."""
+        if self._best is not None:
+            return "best"
+        return "last" if self._averager is None else "averaged"
 
     def _where(self) -> tuple[int, float, float, float]:
         return self.step, self.step / len(self.data), self.elapsed_s, self.done
@@ -222,7 +222,7 @@ class Fit(Iterator[Event]):
 
     def _evaluate(self) -> Iterator[Evaluated]:
         """Measures the averaged weights, or else the present ones, and remembers them if they are the best so far."""
-        self._evaluations = int(self.done * EVALUATIONS) + 1
+        self._evaluations, self._evaluated_at = int(self.done * EVALUATIONS) + 1, self.step
         if self.choosing is None:
             return
         with self._holding(self._averager.averages if self._averager else None):
@@ -230,8 +230,8 @@ class Fit(Iterator[Event]):
         best = found.loss_nats < self.best_loss  # a loss that is not a number is never the best
         if best:
             self.best_loss = found.loss_nats
-            if self._averager is None and self.settings.schedule in ("constant", "plateau"):
-                self._best = [parameter.detach().clone() for parameter in self._parameters]
+            measured = self._averager.averages if self._averager else self._parameters
+            self._best = [tensor.detach().clone() for tensor in measured]
         self._stale = 0 if best else self._stale + 1
         if self.settings.schedule == "plateau":
             self._plateau.evaluated(best)
@@ -239,7 +239,9 @@ class Fit(Iterator[Event]):
 
     def _kept_tensors(self) -> list[Tensor] | None:
         """The weights to keep, or None for those the network holds."""
-        return self._averager.averages if self._averager is not None else self._best
+        if self._best is not None:
+            return self._best
+        return self._averager.averages if self._averager is not None else None
 
     @contextlib.contextmanager
     def _holding(self, weights: list[Tensor] | None) -> Iterator[None]:
@@ -262,6 +264,9 @@ class Fit(Iterator[Event]):
 
     def _leave_kept_weights(self) -> None:
         """Writes the kept weights into the network for good; `state` still knows the others."""
+        if self.step > self._evaluated_at:  # stopped between two evaluations: the present weights may be the best
+            for _ in self._evaluate():
+                pass
         self._raw = [parameter.detach().clone() for parameter in self._parameters]
         copy_into(self._parameters, self._kept_tensors() or self._raw)
         self.net.eval()
@@ -280,7 +285,7 @@ class Fit(Iterator[Event]):
             "symbols_seen": self.symbols_seen,
             "elapsed_s": self.elapsed_s,
             "best_loss": finite_or_none(self.best_loss),
-            "counters": [self._stale, self._evaluations, self._samples],
+            "counters": [self._stale, self._evaluations, self._samples, self._evaluated_at],
             "plateau": [self._plateau.stale, self._plateau.factor],
             "epoch_losses": self._epoch_losses,
         }
@@ -306,6 +311,6 @@ class Fit(Iterator[Event]):
         self._began = time.perf_counter() - values["elapsed_s"]
         self._saved_at = values["elapsed_s"]
         self.best_loss = math.inf if values["best_loss"] is None else values["best_loss"]
-        self._stale, self._evaluations, self._samples = values["counters"]
+        self._stale, self._evaluations, self._samples, self._evaluated_at = values["counters"]
         self._plateau.stale, self._plateau.factor = values["plateau"]
         self._epoch_losses = [(loss, symbols) for loss, symbols in values["epoch_losses"]]
