@@ -77,6 +77,7 @@ def test_top_p() -> None:
     assert kept(Sampling(top_p=0.85)) == [1, 3, 4]
     assert kept(Sampling(top_p=1.0)) == [0, 1, 2, 3, 4]
     assert kept(Sampling(top_p=0.5), np.zeros(4)) == [0, 1]
+    assert kept(Sampling(top_p=0.5), np.tile([0.0, 1.0], 500)) == list(range(1, 2 * 342, 2))
     assert len(kept(Sampling(top_p=np.nextafter(1.0, 0)), np.zeros(5000))) == 5000
 
 
