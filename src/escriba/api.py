@@ -253,7 +253,7 @@ def train(
     folder, state = None, None
     config = Config(corpus.settings, chosen.model, chosen.train, plan.tokenizer.vocab_size)
     if target is not None and resume:
-        _refuse_other_text(target, corpus)
+        _refuse_other_text(target, corpus, plan.parts.held_out)
         folder, state = RunFolder.reopen(target)
     elif target is not None:
         folder = RunFolder.create(target, config, plan.tokenizer, overwrite=overwrite)
@@ -308,13 +308,20 @@ def _alone(name: str, value: Any) -> dict[str, Any]:
     return {**dict.fromkeys(lengths), name: value} if name in lengths else {name: value}
 
 
-def _refuse_other_text(target: Path, corpus: Corpus) -> None:
+def _refuse_other_text(target: Path, corpus: Corpus, held_out: Corpus | None) -> None:
     known = Run.read(target).last("begun").get("corpus", {})
     if known and known.get("sha256") != corpus.sha256:
         raise TextError(
             f"this is not the text of the training in {target}: {corpus.characters:,} characters, there {known.get('characters'):,}",
             expected="the very same text",
             hint="train anew with --overwrite, or into another folder with -o",
+        )
+    measured = None if held_out is None else held_out.sha256
+    if known.get("held_out_sha256", measured) != measured:
+        raise TextError(
+            f"the held-out text is not that of the training in {target}",
+            expected="the very same --val, or none if there was none",
+            hint="give the --val that it began with",
         )
 
 

@@ -7,10 +7,10 @@ The format is told in docs/reference/format.md.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -28,9 +28,12 @@ __all__ = [
     "kept_weights",
     "load_folder",
     "model_folders",
+    "read_config",
     "save_head",
     "save_weights",
 ]
+
+_T = TypeVar("_T")
 
 FORMAT_VERSION = 1
 MODELS = "models"
@@ -125,24 +128,43 @@ def _pretty(value: dict[str, Any]) -> str:
     return "{\n" + ",\n".join(item(key, inner) for key, inner in value.items()) + "\n}\n"
 
 
-def _hashes(folder: Path) -> dict[str, str]:
+def _binding(folder: Path) -> dict[str, Any]:
+    """What the metadata of weights say: the format's version, and the hashes of the two files for which they were written."""
     try:
-        return {name: sha256((folder / f"{name}.json").read_bytes()) for name in ("config", "tokenizer")}
+        hashes = {f"{name}_sha256": sha256((folder / f"{name}.json").read_bytes()) for name in ("config", "tokenizer")}
     except OSError as error:
         raise CheckpointError(f"{error.filename} cannot be read: {error.strerror}", expected="a whole model folder") from error
+    return {"format_version": FORMAT_VERSION, **hashes}
 
 
 def save_weights(folder: Path, weights: Mapping[str, np.ndarray], file: str = "model.safetensors") -> None:
     """Writes the weights in float32, bound by hashes to the folder's config.json and tokenizer.json."""
-    metadata = {"format_version": FORMAT_VERSION, **{f"{name}_sha256": value for name, value in _hashes(folder).items()}}
     arrays = {name: np.asarray(array, np.float32) for name, array in weights.items()}
-    replace_file(folder / file, tensor_bytes(arrays, metadata))
+    replace_file(folder / file, tensor_bytes(arrays, _binding(folder)))
 
 
 def kept_weights(folder: Path) -> list[str]:
     """The names under which weights of earlier moments are kept, such as "epoch:3" and "step:500", in their order."""
     found = [re.fullmatch(r"(epoch|step)-(\d+)\.safetensors", path.name) for path in (folder / "kept").glob("*.safetensors")]
     return [f"{kind}:{number}" for kind, number in sorted((match[1], int(match[2])) for match in found if match)]
+
+
+def _parsed(path: Path, parse: Callable[[Any], _T]) -> _T:
+    """What a JSON file holds; every fault names the file."""
+    value = read_json(path)
+    try:
+        return parse(value)
+    except EscribaError as error:
+        raise CheckpointError(f"{path}: {error.met}", expected=error.expected, hint=error.hint) from error
+
+
+def read_config(folder: Path) -> Config:
+    """The settings of a model folder.
+
+    Raises:
+        CheckpointError: config.json is missing, damaged, or of a newer version.
+    """
+    return _parsed(folder / "config.json", Config.from_json)
 
 
 def load_folder(folder: Path, at: str | None = None) -> ModelFiles:
@@ -157,13 +179,8 @@ def load_folder(folder: Path, at: str | None = None) -> ModelFiles:
     """
     if not (folder / "config.json").is_file():
         raise CheckpointError(f"{folder} is no model folder: it has no config.json", hint="escriba list shows the models here")
-    try:
-        config = Config.from_json(read_json(folder / "config.json"))
-        tokenizer = tokenizer_from_json(read_json(folder / "tokenizer.json"))
-    except CheckpointError:
-        raise
-    except EscribaError as error:
-        raise CheckpointError(f"{folder}: {error.met}", expected=error.expected, hint=error.hint) from error
+    config = read_config(folder)
+    tokenizer = _parsed(folder / "tokenizer.json", tokenizer_from_json)
     if tokenizer.vocab_size != config.vocab_size:
         raise CheckpointError(f"{folder}: tokenizer.json has {tokenizer.vocab_size} symbols, config.json {config.vocab_size}")
     shapes = {spec.name: spec.shape for spec in tensor_specs(config.model, config.vocab_size)}
@@ -176,9 +193,12 @@ def load_folder(folder: Path, at: str | None = None) -> ModelFiles:
             )
         path = folder / "kept" / f"{at.replace(':', '-')}.safetensors"
     weights, metadata = read_tensors(path, shapes)
-    for name, value in _hashes(folder).items():
-        if metadata.get(f"{name}_sha256") != value:
-            raise CheckpointError(f"{path} was not written for this {name}.json", expected="files of one and the same model, unchanged")
+    for name, value in _binding(folder).items():
+        if metadata.pop(name, None) != value:
+            file = name.replace("_sha256", ".json")
+            raise CheckpointError(f"{path} was not written for this {file}", expected="files of one and the same model, unchanged")
+    if metadata:
+        raise CheckpointError(f"{path} has unknown metadata: {', '.join(metadata)}", expected="a file that Escriba wrote")
     for name, array in weights.items():
         if not np.isfinite(array).all():
             raise CheckpointError(f"{path}: {name} holds numbers that are not finite")

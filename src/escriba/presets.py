@@ -25,9 +25,9 @@ class Preset(NamedTuple):
 PRESETS: Mapping[str, Preset] = {
     "small": Preset(
         "the default: a strong plain recurrent network in a few minutes on a laptop",
-        ModelSettings(cell="lstm", embedding_dim=128, hidden_size=512, num_layers=1, dropout=0.1),
+        ModelSettings(cell="gru", embedding_dim=128, hidden_size=512, dropout=0.1, embedding_scale=1.0),
         TrainSettings(
-            batch_size=32, seq_len=128, optimizer="adamw", learning_rate=4e-3, beta2=0.99, weight_decay=0.05, schedule="cosine",
+            batch_size=32, seq_len=128, optimizer="adamw", learning_rate=8e-3, beta2=0.99, weight_decay=0.05, schedule="cosine",
             warmup_steps=30, clip_norm=1.0, minutes=5,
         ),
     ),

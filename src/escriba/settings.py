@@ -22,7 +22,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
 
-    def __init__(self, **values: Any) -> None:
+    def __init__(self, /, **values: Any) -> None:  # a stranger's config.json may hold a key named self
         try:
             super().__init__(**values)
         except ValidationError as error:
@@ -52,10 +52,12 @@ class Settings(BaseModel):
         if not where:
             return SettingsError(message)
         described = cls.model_fields[where].description if where in cls.model_fields else None
+        words = [word for word in typing.get_args(cls.model_fields[where].annotation) if isinstance(word, str)] if described else []
+        near = near_name(str(values.get(where)), words)
         return SettingsError(
             f"{where} is {values.get(where)!r}",
             expected=message[0].lower() + message[1:],
-            hint=f"{where}: {described}" if described else None,
+            hint=f"did you mean {near!r}?" if near else f"{where}: {described}" if described else None,
         )
 
 
@@ -98,6 +100,12 @@ class ModelSettings(Settings):
     activation: Literal["tanh", "relu", "sigmoid"] = Field("tanh", description="activation of the rnn cell")
     reset: Literal["after", "before"] = Field(
         "after", description="gru: the reset gate works after the recurrent product (two biases) or before it (one)"
+    )
+    embedding_scale: float = Field(
+        0.05,
+        gt=0.0,
+        le=10.0,
+        description="the embedding's first weights are uniform in plus or minus this; 0.05 is the lessons', 1 learns sooner",
     )
     tied: bool = Field(False, description="the output layer uses the embedding's weights; needs embedding_dim = hidden_size")
 

@@ -139,6 +139,7 @@ class Teaching:
                     "characters": plan.corpus.characters,
                     "documents": len(plan.corpus.documents) if plan.corpus.is_documents else None,
                     "sha256": plan.corpus.sha256,
+                    "held_out_sha256": None if plan.parts.held_out is None else plan.parts.held_out.sha256,
                     "train_symbols": len(plan.encoded),
                     "choosing_symbols": 0 if plan.choosing is None else len(plan.choosing),
                     "held_out_symbols": 0 if plan.held_out is None else len(plan.held_out),
@@ -179,10 +180,9 @@ class Teaching:
             case SampleDue():
                 self._sample(event.step)
             case CheckpointDue() if folder is not None:
-                weights = training.kept_weights()
-                folder.checkpoint(weights, training.state())
+                folder.checkpoint(training.kept_weights(), training.state())
                 if event.keep is not None:
-                    folder.keep(event.keep, weights)
+                    folder.keep(event.keep, training.present_weights())
 
     def _sample(self, step: int) -> None:
         train = self.plan.train

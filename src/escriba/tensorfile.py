@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ __all__ = ["canonical_json", "read_json", "read_tensors", "replace_file", "sha25
 
 MOST_HEADER = 1_000_000
 MOST_JSON = 256_000_000
+SEAL = "data_sha256"
 DTYPES: Mapping[str, str] = {"F64": "<f8", "F32": "<f4", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "U8": "|u1", "BOOL": "|b1"}
 
 
@@ -82,10 +83,27 @@ def read_json(path: Path) -> Any:
         raise CheckpointError(f"{path} cannot be read: {error}", expected="JSON in UTF-8, as Escriba wrote it") from error
 
 
-def tensor_bytes(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> bytes:
-    """A safetensors file in memory. All metadata stand under the one key "escriba": the library orders several at random."""
-    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+def tensor_bytes(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any], *, sealed: bool = False) -> bytes:
+    """A safetensors file in memory. All metadata stand under the one key "escriba": the library orders several at random.
+
+    Args:
+        arrays: by name.
+        metadata: what JSON can hold.
+        sealed: whether the metadata also hold a hash of the numbers, by which `read_tensors` notices a changed one.
+    """
+    contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    if sealed:
+        metadata = {**metadata, SEAL: _seal({name: (array.shape, array.tobytes()) for name, array in contiguous.items()})}
     return safetensors.numpy.save(contiguous, {"escriba": canonical_json(metadata)})
+
+
+def _seal(arrays: Mapping[str, tuple[Sequence[int], bytes | bytearray]]) -> str:
+    """A hash of names, shapes and numbers."""
+    digest = hashlib.sha256()
+    for name, (shape, data) in sorted(arrays.items()):
+        digest.update(f"{name}:{list(shape)}:".encode())
+        digest.update(data)
+    return digest.hexdigest()
 
 
 def read_tensors(path: Path, shapes: Mapping[str, tuple[int, ...]] | None = None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -110,7 +128,7 @@ def read_tensors(path: Path, shapes: Mapping[str, tuple[int, ...]] | None = None
             raise CheckpointError(f"{path} has a header of over {MOST_HEADER:,} bytes", expected="a file that Escriba wrote")
         entries = dict(safetensors.deserialize(content))  # type: ignore[no-untyped-call]
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        metadata = json.loads(header.get("__metadata__", {}).get("escriba", "null"))
+        metadata = json.loads((header.get("__metadata__") or {}).get("escriba", "null"))
     except FileNotFoundError as error:
         raise CheckpointError(f"{path} does not exist", expected="a whole model folder") from error
     except (OSError, ValueError, RecursionError, safetensors.SafetensorError) as error:
@@ -119,6 +137,8 @@ def read_tensors(path: Path, shapes: Mapping[str, tuple[int, ...]] | None = None
         raise CheckpointError(f"{path} has no metadata of Escriba", expected="a safetensors file that Escriba wrote")
     if shapes is not None:
         _check(path, entries, shapes)
+    if SEAL in metadata and metadata.pop(SEAL) != _seal({name: (entry["shape"], entry["data"]) for name, entry in entries.items()}):
+        raise CheckpointError(f"{path} is damaged: its numbers are not those that were written")
     return {name: _array(path, name, entry) for name, entry in entries.items()}, metadata
 
 

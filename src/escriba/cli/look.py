@@ -18,12 +18,11 @@ __all__ = ["list_command", "show_command"]
 
 def facts(folder: Path) -> dict[str, Any]:
     """What a model folder says of itself."""
-    from escriba.checkpoint import Config, kept_weights
+    from escriba.checkpoint import kept_weights, read_config
     from escriba.results import Run
-    from escriba.tensorfile import read_json
     from escriba.weights import count_parameters, parameters_by_part
 
-    config = Config.from_json(read_json(folder / "config.json"))
+    config = read_config(folder)
     run = Run.read(folder)
     closing = run.last("finished") or run.last("interrupted")
     return {
@@ -98,10 +97,9 @@ def show_command(model: str, as_json: bool) -> None:
         click.echo(f"\ntext\n  {corpus['characters']:,} characters from {', '.join(corpus['sources'][:5])}")
         click.echo(f"  {corpus['train_symbols']:,} symbols learnt from, {corpus['held_out_symbols']:,} held out")
     if found["curve"]:
-        losses = [point["loss_nats"] for point in found["curve"]]
-        click.echo(
-            f"\ncurve (nats on the unlearnt part)\n  {sparkline(losses)}  {losses[0]:.3f} -> {losses[-1]:.3f}, best {min(losses):.3f}"
-        )
+        losses = [point["loss_nats"] for point in found["curve"] if point["loss_nats"] is not None]  # null: the loss was no number
+        ends = f"{losses[0]:.3f} -> {losses[-1]:.3f}, best {min(losses):.3f}" if losses else "no loss was a number"
+        click.echo(f"\ncurve (nats on the unlearnt part)\n  {sparkline(losses)}  {ends}")
     if found["loss_nats"] is not None:
         click.echo(
             f"\nheld out\n  {found['loss_nats']:.4f} nats, {found['bits_per_char']:.4f} bits per character, after {found['steps']:,} steps"
@@ -112,5 +110,5 @@ def show_command(model: str, as_json: bool) -> None:
 
 def sparkline(values: list[float]) -> str:
     """Numbers as a row of bars, the greatest highest."""
-    low, high = min(values), max(values)
+    low, high = min(values, default=0.0), max(values, default=0.0)
     return "".join("▁▂▃▄▅▆▇█"[int(7 * (value - low) / ((high - low) or 1.0))] for value in values)

@@ -128,9 +128,15 @@ def train_command(
     closed = closing[0]
     if as_json:
         print_json(closed.as_dict())
-    elif closed.reason == "interrupted":
-        click.echo(f"go on:    escriba train {' '.join(texts)} -o {closed.folder} --resume", err=True)
+    if closed.reason == "interrupted":
+        words = [*texts, *(word for one in val for word in ("--val", one)), "-o", closed.folder, "--resume"]
+        click.echo(f"go on:    escriba train {' '.join(map(_quoted, words))}", err=True)
     else:
-        click.echo(f"try:      escriba generate {closed.folder}", err=True)
+        click.echo(f"try:      escriba generate {_quoted(closed.folder)}", err=True)
     if closed.reason == "interrupted":
         raise KeyboardInterrupt
+
+
+def _quoted(word: str) -> str:
+    """A word as a person types it, in a shell of any system."""
+    return f'"{word}"' if any(letter.isspace() for letter in word) else word

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -26,8 +26,8 @@ def notes_on_stderr() -> Iterator[None]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         yield
-    for warning in caught:
-        click.echo(f"note: {warning.message}", err=True)
+    for message in dict.fromkeys(str(warning.message) for warning in caught):
+        click.echo(f"note: {message}", err=True)
 
 
 def _length(ctx: click.Context, parameter: click.Parameter, value: str) -> int | None:
@@ -83,7 +83,7 @@ def generate_command(
     texts = [*prompts, _read_prompt(prompt_file)] if prompt_file is not None else list(prompts) or [""]
     stops = tuple(one.replace("\\n", "\n").replace("\\t", "\t") for one in stop)
     seed = fresh_seed() if seed is None else seed
-    sink = open(out, "w", encoding="utf-8", newline="\n", errors="backslashreplace") if out is not None else None  # noqa: SIM115, PTH123 - closed below
+    sink = None if out is None else _opened(out)
     single = len(texts) * samples * len(temperatures) == 1
     try:
         if single and not as_json:
@@ -94,12 +94,13 @@ def generate_command(
             for piece in pieces:
                 click.echo(piece, nl=False, file=sink)
             click.echo(file=sink)
+            click.echo(f"seed {seed}", err=True)
             return
         if length is None:
             raise SettingsError("--length none with several texts, or with --json", expected="a number of characters, or one text alone")
         blocks = {}
-        for temperature in temperatures:
-            with notes_on_stderr():
+        with notes_on_stderr():
+            for temperature in temperatures:
                 blocks[temperature] = loaded.generate(
                     texts, length, samples=samples, seed=seed, stop=stops, temperature=temperature, **given(filters)
                 )
@@ -118,6 +119,13 @@ def generate_command(
         if sink is not None:
             sink.close()
     click.echo(f"seed {seed}", err=True)
+
+
+def _opened(name: str) -> TextIO:
+    try:
+        return Path(name).open("w", encoding="utf-8", newline="\n", errors="backslashreplace")
+    except OSError as error:
+        raise TextError(f"{name} cannot be written: {error.strerror or error}", hint="choose another file with -o") from error
 
 
 def _read_prompt(name: str) -> str:

@@ -79,20 +79,24 @@ class LanguageModel(nn.Module):
         self.reset_parameters(seed)
 
     def reset_parameters(self, seed: int) -> None:
-        """New first weights, as the lessons' (Keras): embedding uniform in +-0.05, output Glorot-uniform, zero biases.
+        """New first weights, as the lessons' (Keras): embedding uniform, output Glorot-uniform, zero biases.
 
-        The layers as `Layer.reset_parameters` says.
+        The layers as `Layer.reset_parameters` says. Sigmoid layers rest at 1/2, not at 0: there the output's biases take that
+        away, so that the first loss is ln V for them too.
         """
         generator = torch.Generator().manual_seed(seed)
         bound = math.sqrt(6.0 / (self.vocab_size + self.settings.hidden_size))
+        scale = self.settings.embedding_scale
         with torch.no_grad():
             if self.embedding is not None:
-                self.embedding.weight.uniform_(-0.05, 0.05, generator=generator)
+                self.embedding.weight.uniform_(-scale, scale, generator=generator)
             for layer in self.recurrent_layers():
                 layer.reset_parameters(generator)
             if not self.settings.tied:
                 self.output.weight.uniform_(-bound, bound, generator=generator)
             self.output.bias.zero_()
+            if self.settings.activation == "sigmoid":
+                self.output.bias -= 0.5 * self.output.weight.sum(1)
 
     def recurrent_layers(self) -> list[Layer]:
         """The layers, the first that data meet first."""

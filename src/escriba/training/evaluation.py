@@ -81,7 +81,7 @@ def _stream(net: LanguageModel, ids_N: np.ndarray) -> tuple[float, int]:
     starts_B = np.arange(lanes) * length
     chunk = max(1, min(256, MOST_LOGITS // (lanes * net.vocab_size)))
     state, total, count = net.initial_state(lanes), 0.0, 0
-    for begin in range(-warm_up, length, chunk):
+    for begin in (*range(-warm_up, 0, chunk), *range(0, length, chunk)):
         end = min(begin + chunk, 0 if begin < 0 else length)
         positions_BT = starts_B[:, None] + np.arange(begin, end)[None, :]
         exists_BT = (positions_BT >= 0) & (positions_BT < targets)

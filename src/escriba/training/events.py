@@ -102,7 +102,8 @@ class CheckpointDue(Event):
     """Now is a good moment to save.
 
     Attributes:
-        keep: the user asked to keep these weights under a name of their own, such as "epoch-3" or "step-500"; else None.
+        keep: the user asked to keep the weights of this moment, the best or not (`Fit.present_weights`), under a name of their
+            own, such as "epoch-3" or "step-500"; else None.
     """
 
     keep: str | None = None

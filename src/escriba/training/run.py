@@ -118,7 +118,7 @@ class RunFolder:
         name = f"step-{state.values['step']:08d}.safetensors"
         lengths = {log: (self.path / log).stat().st_size if (self.path / log).is_file() else 0 for log in LOGS}
         arrays = {key: tensor.numpy() for key, tensor in state.tensors.items()}
-        replace_file(training / name, tensor_bytes(arrays, {**state.values, "log_lengths": lengths}))
+        replace_file(training / name, tensor_bytes(arrays, {**state.values, "log_lengths": lengths}, sealed=True))
         save_weights(self.path, weights)
         replace_file(training / "last.json", canonical_json({"state": name}).encode())
         for old in sorted(training.glob("step-*.safetensors"))[:-STATES_KEPT]:

@@ -69,12 +69,12 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Puts moments back."""
+    """Puts copies of moments back: a step writes into them, and a state is a value."""
     moments: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         if name.startswith("moments/"):
             _, index, slot = name.split("/")
-            moments.setdefault(int(index), {})[slot] = tensor
+            moments.setdefault(int(index), {})[slot] = tensor.clone()
     optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
 
 

@@ -262,6 +262,11 @@ class Fit(Iterator[Event]):
         with self._holding(self._kept_tensors() if self._raw is None else None):
             return self.net.get_weights()
 
+    def present_weights(self) -> dict[str, np.ndarray]:
+        """The weights of this moment by name, averaged where averages are made, whether or not they are the best so far."""
+        with self._holding(self._averager.averages if self._averager is not None and self._raw is None else None):
+            return self.net.get_weights()
+
     def _leave_kept_weights(self) -> None:
         """Writes the kept weights into the network for good; `state` still knows the others."""
         if self.step > self._evaluated_at:  # stopped between two evaluations: the present weights may be the best
@@ -287,7 +292,7 @@ class Fit(Iterator[Event]):
             "best_loss": finite_or_none(self.best_loss),
             "counters": [self._stale, self._evaluations, self._samples, self._evaluated_at],
             "plateau": [self._plateau.stale, self._plateau.factor],
-            "epoch_losses": self._epoch_losses,
+            "epoch_losses": list(self._epoch_losses),
         }
         return TrainingState({name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}, values)
 
@@ -300,7 +305,7 @@ class Fit(Iterator[Event]):
         names = [name for name, _ in self.net.named_parameters()]
         restore_parameters(self._parameters, state.group("weights", names))
         if self._averager is not None and (averages := state.group("averages", names)):
-            self._averager.averages = [tensor.to(self.device) for tensor in averages]
+            self._averager.averages = [tensor.to(self.device, copy=True) for tensor in averages]  # averaging writes into them
         best = state.group("best", names)
         self._best = None if best is None else [tensor.to(self.device) for tensor in best]
         restore_optimizer(self._optimizer, state.tensors)
