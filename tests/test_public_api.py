@@ -31,7 +31,9 @@ PUBLIC = {
     "streams": "function",
     "documents": "function",
     "LanguageModel": "class",
+    "preset": "function",
     "fit": "function",
+    "evaluate_part": "function",
     # what comes back
     "Score": "class",
     "Text": "class",

@@ -30,6 +30,9 @@ from escriba.weights import count_parameters
 if TYPE_CHECKING:
     from escriba.model.language_model import LanguageModel
     from escriba.teaching import Watcher
+    from escriba.training.plan import Plan
+    from escriba.training.run import RunFolder
+    from escriba.training.state import TrainingState
 
 __all__ = ["Model", "load", "model_name", "train"]
 
@@ -203,6 +206,7 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     watcher: Watcher | None = None,
+    quiet: bool = False,
     **settings: Any,
 ) -> Model:
     """Trains a model on a text and keeps it in a model folder.
@@ -216,7 +220,8 @@ def train(
         val: a text, or several, of your own to hold out.
         resume: goes on with the unfinished training in the folder.
         overwrite: replaces a model that is there.
-        watcher: called with every event of the training; None: nothing is shown.
+        watcher: called with every event of the training; None: progress and samples are shown on standard error.
+        quiet: show nothing.
         **settings: single settings by name, of `TextSettings`, `ModelSettings` and `TrainSettings`: minutes=5, cell="gru", seed=7.
 
     Returns:
@@ -228,7 +233,6 @@ def train(
     """
     began = time.perf_counter()
     _require_torch()
-    from escriba.teaching import Teaching
     from escriba.training.plan import prepare, sort_settings
     from escriba.training.run import RunFolder
 
@@ -257,7 +261,7 @@ def train(
         folder, state = RunFolder.reopen(target)
     elif target is not None:
         folder = RunFolder.create(target, config, plan.tokenizer, overwrite=overwrite)
-    Teaching(plan, folder, watcher or _ignore, began, state).run()
+    _teach(plan, folder, began, state, watcher or (_ignore if quiet else None))
     model = Model(ReferenceEngine(chosen.model, plan.net.get_weights()), plan.tokenizer, config=config, folder=target)
     model.net = plan.net
     return model
@@ -346,6 +350,18 @@ def _warn(notices: Iterable[Sequence[str]]) -> None:
     """Says once each what the prompts held that the model does not know."""
     for notice in dict.fromkeys(one for several in notices for one in several):
         warnings.warn(notice, UserWarning, stacklevel=3)
+
+
+def _teach(plan: Plan, folder: RunFolder | None, began: float, state: TrainingState | None, watcher: Watcher | None) -> None:
+    from escriba.outputs.progress import ProgressDisplay
+    from escriba.teaching import Teaching
+
+    display = ProgressDisplay() if watcher is None else None
+    try:
+        Teaching(plan, folder, watcher or display or _ignore, began, state).run()
+    finally:
+        if display is not None:
+            display.close()
 
 
 def _ignore(event: Any) -> None:

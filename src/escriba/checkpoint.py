@@ -188,9 +188,8 @@ def load_folder(folder: Path, at: str | None = None) -> ModelFiles:
     if at is not None:
         kept = kept_weights(folder)
         if at not in kept:
-            raise CheckpointError(
-                f"{folder} keeps no weights of {at!r}", expected=", ".join(kept) or "none were kept: train with --keep-every epoch"
-            )
+            hint = None if kept else "none were kept; train with --keep-every epoch"
+            raise CheckpointError(f"{folder} keeps no weights of {at!r}", expected=", ".join(kept) or None, hint=hint)
         path = folder / "kept" / f"{at.replace(':', '-')}.safetensors"
     weights, metadata = read_tensors(path, shapes)
     for name, value in _binding(folder).items():

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import click
 
-from escriba.outputs.progress import ProgressDisplay
-
 __all__ = ["demo_command"]
 
 
@@ -23,18 +21,14 @@ def demo_command(text: str | None, minutes: float, out: str) -> None:
     """
     import escriba.api
 
-    display = ProgressDisplay()
-    try:
-        if text is None:
-            from pydoc_data import topics
+    if text is None:
+        from pydoc_data import topics
 
-            reference = "\n\n".join(topics.topics[name] for name in sorted(topics.topics))
-            click.echo("the text: Python's own language reference (pydoc_data.topics)", err=True)
-            model = escriba.api.train(text=reference, out=out, overwrite=True, minutes=minutes, watcher=display)
-        else:
-            model = escriba.api.train(text, out=out, overwrite=True, minutes=minutes, watcher=display)
-    finally:
-        display.close()
+        reference = "\n\n".join(topics.topics[name] for name in sorted(topics.topics))
+        click.echo("the text: Python's own language reference (pydoc_data.topics)", err=True)
+        model = escriba.api.train(text=reference, out=out, overwrite=True, minutes=minutes)
+    else:
+        model = escriba.api.train(text, out=out, overwrite=True, minutes=minutes)
     prompt = "The "
     for temperature in (0.3, 0.8, 1.2):
         click.secho(f"\n--- it writes, temperature {temperature:g} ---", bold=True)

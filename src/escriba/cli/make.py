@@ -57,7 +57,7 @@ def _train_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--preset", default="small", show_default=True, metavar="|".join(PRESETS), help=f"Gives every other setting. {described}."
         ),
-        setting(ModelSettings, "cell", metavar="rnn|gru|lstm", no_default=True),
+        setting(ModelSettings, "cell", no_default=True),
         setting(ModelSettings, "hidden_size", metavar="N", no_default=True),
         setting(ModelSettings, "num_layers", metavar="N", no_default=True),
         setting(TrainSettings, "steps", metavar="N", no_default=True),
@@ -65,7 +65,7 @@ def _train_options(command: Callable[..., Any]) -> Callable[..., Any]:
         setting(TrainSettings, "minutes", metavar="N", no_default=True),
         setting(TrainSettings, "seed", metavar="N"),
         setting(TrainSettings, "keep_every", metavar="epoch|N", no_default=True),
-        setting(TrainSettings, "precision", metavar="auto|float32|bf16"),
+        setting(TrainSettings, "precision"),
         setting(TrainSettings, "device", metavar="cpu|cuda|mps"),
         setting(TrainSettings, "threads", metavar="N"),
         click.option("--val", multiple=True, metavar="FILE", help="A text of your own to hold out, instead of the last tenth."),

@@ -6,6 +6,7 @@ It knows nothing of the commands that carry them.
 from __future__ import annotations
 
 import json
+import typing
 from collections.abc import Callable
 from typing import Any
 
@@ -23,25 +24,26 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 def setting(section: type[Settings], name: str, *flags: str, metavar: str | None = None, no_default: bool = False) -> Decorator:
     """An option for one setting: ``--hidden-size`` for hidden_size; a value is typed as `settings.from_typed` reads it."""
     names = list(flags) or [f"--{name.replace('_', '-')}"]
+    words = [word for word in typing.get_args(section.model_fields[name].annotation) if isinstance(word, str)]
     text = section.model_fields[name].description if no_default else field_help(section, name)
 
     def typed(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Any:
         return None if value is None else from_typed(section, name, value)
 
-    return click.option(*names, name, default=None, callback=typed, metavar=metavar or name.upper().split("_")[-1], help=text)
+    return click.option(*names, name, default=None, callback=typed, metavar="|".join(words) or metavar, help=text)
 
 
 def text_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of reading a text, shared by `corpus` and `train`."""
     flag = {"is_flag": True, "default": None}
     options: list[Decorator] = [
-        setting(TextSettings, "unit", metavar="char|word|byte"),
-        setting(TextSettings, "documents", metavar="auto|stream|line|paragraph"),
+        setting(TextSettings, "unit"),
+        setting(TextSettings, "documents"),
         click.option("--column", multiple=True, help="Column of a table, by name or number from 1; twice joins with a blank."),
         click.option("--no-header", "header", flag_value=False, default=None, help="The table's first row is data, not names."),
         setting(TextSettings, "encoding", metavar="CODEC"),
-        setting(TextSettings, "newlines", metavar="lf|keep"),
-        setting(TextSettings, "normalization", metavar="NFC|none"),
+        setting(TextSettings, "newlines"),
+        setting(TextSettings, "normalization"),
         setting(TextSettings, "from_line", "--from", metavar="LINE"),
         setting(TextSettings, "to_line", "--to", metavar="LINE"),
         click.option("--strip-gutenberg", "strip_gutenberg", **flag, help="Leave out a Project Gutenberg header and licence."),  # type: ignore[arg-type]

@@ -136,7 +136,7 @@ class GruLayer(Layer):
             w_r, w_z, w_n = self.weight_hh.chunk(3, 0)
             h_z = h_BH @ w_z.T
             n_BH = torch.tanh(x_n + (torch.sigmoid(x_r + h_BH @ w_r.T) * h_BH) @ w_n.T)
-        return (torch.lerp(n_BH, h_BH, torch.sigmoid(x_z + h_z)),)
+        return (n_BH + torch.sigmoid(x_z + h_z) * (h_BH - n_BH),)
 
     def scan(self, x_BTE: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
         """PyTorch's own loop (cuDNN's on a GPU) where it computes the same equations."""

@@ -96,7 +96,7 @@ class LanguageModel(nn.Module):
                 self.output.weight.uniform_(-bound, bound, generator=generator)
             self.output.bias.zero_()
             if self.settings.activation == "sigmoid":
-                self.output.bias -= 0.5 * self.output.weight.sum(1)
+                self.output.bias.sub_(0.5 * self.output.weight.sum(1))
 
     def recurrent_layers(self) -> list[Layer]:
         """The layers, the first that data meet first."""

@@ -1,0 +1,213 @@
+"""Writes docs/reference/settings.md and docs/reference/commands.md from the settings, the presets and the commands themselves.
+
+It knows nothing of what a setting or a command does: every sentence about one comes from its own description.
+
+    python tools/make_reference.py            write both pages
+    python tools/make_reference.py --check    fail when a page is not what it would write
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from escriba.cli.main import COMMANDS, cli
+from escriba.presets import PRESETS
+from escriba.settings import ModelSettings, SampleSettings, Settings, TextSettings, TrainSettings, shown
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / "docs" / "reference"
+WIDTH = 100
+"""Columns of the help on the page, whatever the terminal."""
+
+GENERATED = "<!-- Made by tools/make_reference.py: change the code that it describes, then run that. -->"
+
+SECTIONS: Mapping[str, type[Settings]] = {"text": TextSettings, "model": ModelSettings, "train": TrainSettings, "sample": SampleSettings}
+
+JSON_FIELDS: Mapping[str, str] = {
+    "corpus": (
+        "one object: `sources`, `characters`, `documents` (null: one stream), `lengths` (`min`, `median`, `max`, or null), "
+        "`unit`, `vocabulary`, `rarest` (a list of `symbol` and `count`), `parts` (characters of `train`, `choosing`, `held_out`), `notes`"
+    ),
+    "train": (
+        "one object, the closing figures: `folder`, `reason` (`length`, `patience`, `interrupted`), `kept` (`best`, `averaged`, `last`), "
+        "`steps`, `epochs`, `symbols_seen`, `elapsed_s`, `train_loss_nats`, `loss_nats`, `bits_per_char`, `perplexity`, "
+        "`held_out_symbols`; the loss and what follows from it are null where nothing was measured"
+    ),
+    "list": "a list of the objects that `show` prints; a model that cannot be read has `model` and `error` alone",
+    "show": (
+        "one object: `model`, `cell`, `unit`, `vocab_size`, `parameters`, `layers` (parameters of each part), `bytes`, `finished`, "
+        "`corpus`, `steps`, `epochs`, `elapsed_s`, `loss_nats`, `bits_per_char`, `best`, `curve` (a list of `step` and `loss_nats`), "
+        "`kept`, `settings` (config.json)"
+    ),
+    "generate": (
+        "one object with `texts`, a list of objects: `prompt`, `text` (without the prompt), `log_likelihood` (nats), `seed`, `row`, "
+        "`finish_reason` (`length`, `stop`, `eos`), `temperature`"
+    ),
+    "score": (
+        "one object for one text, a list of them for several: `log_likelihood` (nats), `symbols`, `bits_per_char`, `bits_per_byte`, "
+        "`perplexity`, `unknown`, `convention`"
+    ),
+    "doctor": "one object: `ok`, and `checks`, a list of objects: `what`, `found`, `ok`, and where there is one `hint`",
+}
+"""What each command's --json prints."""
+
+FORMS: Mapping[str, str] = {"keep_every": "`epoch`, or a whole number", "device": "`cpu`, `cuda`, `cuda:N` or `mps`"}
+"""In words, the settings whose form is a pattern."""
+
+SETTINGS_HEAD = """\
+Every setting has one name: in Python (`escriba.train(..., hidden_size=256)`), in `config.json`, and after `--set`
+(`--set model.hidden_size=256`). The common ones have an option of their own. `none` means off, or without limit; in Python it is
+`None`.
+
+A [preset](#presets) gives every setting of the sections model and train, and what you name yourself goes before it. The defaults
+in the tables are those of the settings classes: they hold where you build `ModelSettings` or `TrainSettings` yourself."""
+
+COMMANDS_HEAD = """\
+`python -m escriba` does whatever `escriba` does. Results go to standard output, and what is only said to a person to standard
+error, so `>` and `|` take the results alone. `-` as a file is standard input. MODEL is a folder, or a name under `models/`.
+
+The exit status is 0; 1 after an error, which says what was met, what was expected and what to type; 2 when the command line
+itself is wrong; 130 after Ctrl-C."""
+
+
+def kind(schema: Mapping[str, Any]) -> str:
+    """The values that a setting takes, in words, from its JSON schema."""
+    if "anyOf" in schema:
+        return ", or ".join(kind(one) for one in schema["anyOf"])
+    if "enum" in schema:
+        return ", ".join(f"`{value}`" for value in schema["enum"])
+    if schema["type"] == "array":
+        return kind(schema["items"]) + "s, commas between them"
+    names = {"integer": "whole number", "number": "number", "string": "text", "boolean": "`yes`, `no`", "null": "`none`"}
+    bounds = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
+    limits = [f"{word} {number(schema[bound])}" for bound, word in bounds.items() if bound in schema]
+    if "maxLength" in schema:
+        limits.append(f"at most {schema['maxLength']:,} characters")
+    return ", ".join([names[schema["type"]], *limits])
+
+
+def number(bound: float) -> str:
+    """A bound as a person writes it; a very large one as the power of two that it is."""
+    if bound >= 2**40 and int(bound).bit_count() == 1:
+        return f"2^{int(bound).bit_length() - 1}"
+    return f"{int(bound):,}" if bound == int(bound) else f"{bound:g}"
+
+
+def cell(text: str) -> str:
+    """A text as a cell of a table: bars and names in angle brackets would not be shown as they are."""
+    return re.sub(r"<\w+>", r"`\g<0>`", text).replace("|", "\\|")
+
+
+def flags(section: str, name: str) -> str:
+    """The options of `train` (of `generate` for drawing) that set this setting, or the ``--set`` that does."""
+    command = command_of("generate" if section == "sample" else "train")
+    wanted = {"temperature": "temperatures"}.get(name, name)
+    found = [option for one in command.params if one.name == wanted and isinstance(one, click.Option) for option in one.opts]
+    if found:
+        return ", ".join(f"`{option}`" for option in found)
+    return f"`--set {section}.{name}=...`"
+
+
+def settings_page() -> str:
+    """Every setting, section by section, and what the presets set."""
+    parts = [
+        "# Settings",
+        GENERATED,
+        SETTINGS_HEAD,
+    ]
+    for section, settings in SECTIONS.items():
+        schema = settings.model_json_schema()["properties"]
+        parts.append(f"## {section}\n\n`escriba.{settings.__name__}`: {(settings.__doc__ or '').partition(chr(10))[0]}")
+        rows = ["| setting | values | default | on the command line | meaning |", "|---|---|---|---|---|"]
+        for name, field in settings.model_fields.items():
+            values = FORMS.get(name) or kind(schema[name])
+            default = f"`{shown(field.default)}`" if shown(field.default) else "empty"
+            rows.append(f"| `{name}` | {values} | {default} | {flags(section, name)} | {cell(field.description or '')} |")
+        parts.append("\n".join(rows))
+    return "\n\n".join([*parts, *presets_part()]) + "\n"
+
+
+def presets_part() -> list[str]:
+    """What each preset is for, and every setting in which presets differ from the defaults."""
+    first, *_ = PRESETS
+    described = "\n".join(f"- `{name}`: {preset.purpose}" for name, preset in PRESETS.items())
+    rows = ["| setting | default | " + " | ".join(PRESETS) + " |", "|---|---|" + "---|" * len(PRESETS)]
+    for section, settings in (("model", ModelSettings), ("train", TrainSettings)):
+        for name, field in settings.model_fields.items():
+            values = [getattr(preset.model if section == "model" else preset.train, name) for preset in PRESETS.values()]
+            if any(value != field.default for value in values):
+                cells = " | ".join(f"`{shown(value)}`" for value in values)
+                rows.append(f"| `{section}.{name}` | `{shown(field.default)}` | {cells} |")
+    return [f"## Presets\n\n{described}\n\nThe preset is `{first}` unless `--preset` names another. Where they differ:", "\n".join(rows)]
+
+
+def context() -> click.Context:
+    """The context of the whole command line, with a width of its own."""
+    return click.Context(cli, info_name="escriba", terminal_width=WIDTH, **cli.context_settings)
+
+
+def command_of(name: str) -> click.Command:
+    """A command by its name."""
+    found = cli.get_command(context(), name)
+    assert found is not None
+    return found
+
+
+def help_of(name: str) -> str:
+    """What ``escriba NAME --help`` prints, in `WIDTH` columns."""
+    text = click.Context(command_of(name), info_name=name, parent=context()).get_help()
+    return "\n".join(line.rstrip() for line in text.splitlines())
+
+
+def commands_page() -> str:
+    """Every command's help, by group, and the fields of its JSON."""
+    parts = [
+        "# Commands",
+        GENERATED,
+        COMMANDS_HEAD,
+        "\n".join(
+            ["| command | what it does |", "|---|---|", *(f"| [`{name}`](#{name}) | {one.help} |" for name, one in COMMANDS.items())]
+        ),
+    ]
+    for name in COMMANDS:
+        parts.append(f"## {name}\n\n```text\n{help_of(name)}\n```")
+        if name in JSON_FIELDS:
+            parts.append(f"`--json` prints {JSON_FIELDS[name]}.")
+    return "\n\n".join(parts) + "\n"
+
+
+def pages() -> dict[str, str]:
+    """Both pages by file name."""
+    return {"settings.md": settings_page(), "commands.md": commands_page()}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Writes or checks the pages; gives the exit status."""
+    parser = argparse.ArgumentParser(description="Makes the reference pages of settings and commands.")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail when a page is stale")
+    parser.add_argument("--to", type=Path, default=FOLDER, metavar="FOLDER", help="where the pages are (default: docs/reference)")
+    asked = parser.parse_args(arguments)
+    stale = 0
+    for name, content in pages().items():
+        path = asked.to / name
+        if path.is_file() and path.read_text(encoding="utf-8") == content:
+            continue
+        stale += 1
+        if asked.check:
+            print(f"{path} is stale: run python tools/make_reference.py", file=sys.stderr)
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="utf-8", newline="\n")
+        print(f"wrote {path}", file=sys.stderr)
+    return int(asked.check and stale > 0)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
