@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -26,3 +27,30 @@ def shared_data() -> Callable[[str], Path]:
         return file
 
     return path
+
+
+@pytest.fixture(scope="session")
+def story() -> str:
+    """A text of 12,000 characters and fewer than 40 symbols: long enough to have a choosing and a held-out part."""
+    dice = random.Random(7)
+    words = ["the", "a", "cat", "dog", "bird", "ñandú", "sat", "ran", "sang", "on", "under", "by", "mat", "tree", "river", "quickly"]
+    lines = (" ".join(dice.choices(words, k=dice.randint(3, 9))).capitalize() + ".\n" for _ in range(2000))
+    return "".join(lines)[:12_000]
+
+
+@pytest.fixture(scope="session")
+def names() -> tuple[str, ...]:
+    """2,500 short documents, together long enough to have a choosing and a held-out part."""
+    dice = random.Random(8)
+    syllables = ["ma", "ri", "a", "lu", "na", "te", "o", "jo", "se", "be", "ka", "ro"]
+    return tuple("".join(dice.choices(syllables, k=dice.randint(2, 4))) for _ in range(2500))
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Runs PyTorch in one thread: products as small as those of the tests are slower in several, by far where the processor is busy."""
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -52,6 +52,14 @@ class _Commands(click.Group):
         command: click.Command = getattr(importlib.import_module(f"escriba.cli.{COMMANDS[name].module}"), f"{name}_command")
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs a command; when the reader of a pipe had enough, that is an end like any other (click would exit with 1)."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return None
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The commands, group by group."""
         for group in dict.fromkeys(entry.group for entry in COMMANDS.values()):
@@ -89,6 +97,3 @@ def main(arguments: list[str] | None = None) -> None:
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)
         sys.exit(130)
-    except BrokenPipeError:  # the reader of a pipe had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)

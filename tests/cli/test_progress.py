@@ -1,0 +1,172 @@
+"""How a training is drawn: plain lines elsewhere, a bar in a terminal."""
+
+from __future__ import annotations
+
+import io
+import math
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from escriba.outputs import progress
+from escriba.outputs.progress import ProgressDisplay, duration
+from escriba.results import Begun, Closed, Sampled
+from escriba.training.events import CheckpointDue, EpochEnded, Evaluated, Progress
+
+BEGUN = Begun(
+    folder="models/fox",
+    source="12,000 characters, one stream, from fox.txt",
+    notes=("the text [bold]is short[/bold] :smile:",),
+    network="embedding 6, gru 8, 38 symbols",
+    parameters=954,
+    vocab_size=38,
+    examples="streams, 8 x 20, 60 steps an epoch",
+    precision="float32",
+    symbols_per_s=123_456.0,
+    estimated_s=100.0,
+    megabytes=0.0038,
+    characters_per_symbol=2.0,
+    restored=None,
+)
+CLOSED = Closed("models/fox", "length", "best", 40, 0.5, 6400, 12.0, 2.0, 1.5, 2.164, 4.48, 1199)
+
+
+def step(number: int, loss: float = 2.0, done: float = 0.25) -> Progress:
+    """A step."""
+    return Progress(number, number / 60, 10.0, done, loss, 1e-3, 1.0, 160 * number)
+
+
+def drawn(*events: Any, **options: Any) -> str:
+    """What a display that is no terminal shows of events."""
+    stream = io.StringIO()
+    display = ProgressDisplay(stream, **options)
+    for event in events:
+        display(event)
+    display.close()
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(0.4, "0 s"), (89, "89 s"), (90, "1:30 min"), (185, "3:05 min"), (5400, "1:30 h"), (7800, "2:10 h")]
+)
+def test_durations(seconds: float, shown: str) -> None:
+    """A time as people say it."""
+    assert duration(seconds) == shown
+
+
+def test_the_beginning() -> None:
+    """Text, notes, network, examples, time and place, each in a line; marks and faces in a text are not interpreted."""
+    lines = drawn(BEGUN).splitlines()
+    assert lines == [
+        "text      12,000 characters, one stream, from fox.txt",
+        "note      the text [bold]is short[/bold] :smile:",
+        "network   embedding 6, gru 8, 38 symbols: 954 parameters, 0.0 MB",
+        "examples  streams, 8 x 20, 60 steps an epoch",
+        "time      about 1:40 min at 123,456 symbols a second (float32)",
+        "model     models/fox   (Ctrl-C stops and keeps it)",
+    ]
+
+
+def test_long_lines_are_not_cut() -> None:
+    """A line longer than a console stays one line: files and pipes have no width."""
+    assert "x" * 300 in drawn(Sampled(1, 0.5, "x" * 300))
+
+
+def test_plain_lines_come_every_ten_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Off a terminal steps are silent, but for a line when ten seconds have gone by without one."""
+    clock = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    stream = io.StringIO()
+    display = ProgressDisplay(stream)
+    shown = []
+    for number in range(1, 101):
+        clock[0] += 0.3
+        display(step(number, done=number / 100))
+        shown.append(len(stream.getvalue().splitlines()))
+    assert shown[-1] == 2
+    first = stream.getvalue().splitlines()[0]
+    assert first == " 34%  step 34  epoch 0.57  loss 2.000  19 s left"
+
+
+def test_the_loss_shown_is_smooth(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It begins with the first step's and follows the others slowly."""
+    monkeypatch.setattr(progress, "LINE_EVERY_S", -1.0)
+    lines = drawn(step(1, 3.0), step(2, 2.0), step(3, 2.0, done=0.0)).splitlines()
+    assert [line.split("loss ")[1][:5] for line in lines] == ["3.000", "2.950", "2.902"]
+    assert "left" not in lines[2]
+
+
+def test_evaluations() -> None:
+    """In nats a symbol, bits a character and perplexity; the best is marked, but not the first of all."""
+    first, best, worse = (
+        Evaluated(n, n / 60, 1.0, 0.5, 2.0 * math.log(2), 100, better) for n, better in ((0, True), (7, True), (9, False))
+    )
+    lines = drawn(BEGUN, first, best, worse).splitlines()[-3:]
+    assert lines[0] == "step 0: unlearnt part 1.386 nats, 1.000 bits per character, perplexity 4.00"
+    assert lines[1] == lines[0].replace("step 0", "step 7") + "  best so far"
+    assert lines[2] == lines[0].replace("step 0", "step 9")
+
+
+def test_samples() -> None:
+    """What the model writes is shown as it is, and only if it is wanted."""
+    sample = Sampled(1200, 0.5, "[red]The\n cat :smile:")
+    assert drawn(sample) == "-- it writes, after 1,200 steps, at temperature 0.5 --\n[red]The\n cat :smile:\n"
+    assert drawn(sample, samples=False) == ""
+
+
+def test_epochs_and_what_is_not_drawn() -> None:
+    """The end of an epoch is a line; an event that means nothing to people is none."""
+    assert drawn(EpochEnded(60, 1.0, 1.0, 0.1, 1, 2.5, 2.25)) == "epoch 1 over: mean loss 2.5000\n"
+    assert drawn(CheckpointDue(1, 0.1, 0.1, 0.1), object()) == ""
+
+
+def test_the_end() -> None:
+    """How long, the same length again, the held-out figure and where the model is."""
+    assert drawn(CLOSED).splitlines() == [
+        "ended     as long as asked: 40 steps, 0.50 epochs, 12 s",
+        "again     the same length on any machine: --steps 40",
+        "held out  1.5000 nats, 2.1640 bits per character, perplexity 4.48 over 1,199 symbols never learnt from (best weights)",
+        "model     models/fox",
+    ]
+    interrupted = Closed(None, "interrupted", "last", 40, 0.5, 6400, 12.0, 2.0, None, None, None, 0)
+    assert drawn(interrupted).splitlines() == ["ended     interrupted: 40 steps, 0.50 epochs, 12 s"]
+
+
+def test_a_bar_in_a_terminal() -> None:
+    """In a terminal a bar moves in place with step, loss and time left, the other lines stand above it, and at the end it is gone."""
+    stream = io.StringIO()
+    display = ProgressDisplay(stream, live=True)
+    display.console = Console(file=stream, force_terminal=True, width=100, highlight=False, soft_wrap=True)
+    display(BEGUN)
+    assert display._bar is not None
+    display(step(15, 2.5, done=0.25))
+    display._bar.refresh()
+    assert "step 15  epoch 0.25  loss 2.500" in stream.getvalue()
+    assert "30 s left" in stream.getvalue()
+    assert "━" in stream.getvalue()
+    assert display._bar.tasks[0].percentage == pytest.approx(25.0)
+    display(Sampled(15, 0.5, "The cat"))
+    assert "The cat" in stream.getvalue()
+    display(CLOSED)
+    assert display._bar is None
+    assert stream.getvalue().rstrip().endswith("models/fox")
+    assert "\x1b[2K" in stream.getvalue(), "the bar was not taken away"
+    display.close()
+
+
+def test_a_terminal_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without being told, a display is live where its stream is a terminal, and only there."""
+
+    class Terminal(io.StringIO):
+        """A stream that says it is one."""
+
+        def isatty(self) -> bool:
+            """It does."""
+            return True
+
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "NO_COLOR", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    assert ProgressDisplay(Terminal()).live
+    assert not ProgressDisplay(io.StringIO()).live

@@ -1,0 +1,213 @@
+"""The network as a whole: its size, its first loss, its weights in and out, its dropout."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from escriba.errors import SettingsError
+from escriba.model.language_model import LanguageModel
+from escriba.model.loss import cross_entropy
+from escriba.presets import PRESETS
+from escriba.settings import ModelSettings
+from escriba.weights import count_parameters, parameters_by_part, state_specs, tensor_specs
+
+V = 31
+
+SMALL = {
+    "rnn": ModelSettings(cell="rnn", embedding_dim=6, hidden_size=16),
+    "rnn-relu": ModelSettings(cell="rnn", activation="relu", embedding_dim=6, hidden_size=16),
+    "rnn-sigmoid": ModelSettings(cell="rnn", activation="sigmoid", embedding_dim=6, hidden_size=16),
+    "gru": ModelSettings(cell="gru", embedding_dim=6, hidden_size=16),
+    "gru-before": ModelSettings(cell="gru", reset="before", embedding_dim=6, hidden_size=16),
+    "gru-3": ModelSettings(cell="gru", embedding_dim=6, hidden_size=16, num_layers=3),
+    "lstm": ModelSettings(cell="lstm", embedding_dim=6, hidden_size=16),
+    "lstm-onehot-2": ModelSettings(cell="lstm", embedding_dim=None, hidden_size=16, num_layers=2),
+    "gru-tied": ModelSettings(cell="gru", embedding_dim=16, hidden_size=16, tied=True),
+}
+
+
+@pytest.fixture(params=SMALL)
+def settings(request: pytest.FixtureRequest) -> ModelSettings:
+    """Small networks of every cell, input and output."""
+    return SMALL[request.param]
+
+
+@pytest.mark.parametrize(
+    ("vocab_size", "parts", "total"),
+    [
+        pytest.param(66, (16_896, 3_938_304, 67_650), 4_022_850, id="66 symbols"),
+        pytest.param(65, (16_640, 3_938_304, 66_625), 4_021_569, id="65 symbols"),
+        pytest.param(89, (22_784, 3_938_304, 91_225), 4_052_313, id="89 symbols"),
+    ],
+)
+def test_parameters_of_the_lessons(vocab_size: int, parts: tuple[int, ...], total: int) -> None:
+    """Embedding 256, GRU 1024 and the output have the numbers of parameters that the lessons print, part by part."""
+    tutorial = PRESETS["tutorial"].model
+    assert tuple(parameters_by_part(tutorial, vocab_size).values()) == parts
+    assert count_parameters(tutorial, vocab_size) == total
+
+
+def test_parameters_of_the_titles() -> None:
+    """One-hot input of 84 symbols and an LSTM of 128 have 119,892 parameters, in the list and in the network."""
+    titles = PRESETS["titles"].model
+    assert parameters_by_part(titles, 84) == {"lstm 1": 109_056, "output": 10_836}
+    assert sum(parameter.numel() for parameter in LanguageModel(84, titles).parameters()) == 119_892
+
+
+def test_a_network_of_the_lessons_size() -> None:
+    """The tutorial's network holds the 4,022,850 parameters that are counted for it, and its first loss is ln 66 within 2 %."""
+    net = LanguageModel(66, PRESETS["tutorial"].model)
+    assert sum(parameter.numel() for parameter in net.parameters()) == 4_022_850
+    ids_BT = torch.randint(66, (4, 33), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        loss = float(cross_entropy(net(ids_BT[:, :-1])[0], ids_BT[:, 1:]))
+    assert loss == pytest.approx(math.log(66), rel=0.02)
+
+
+def test_the_network_is_as_weights_says(settings: ModelSettings) -> None:
+    """Its parameters have the names and shapes of the list, its state those of its list, and there are no others."""
+    net = LanguageModel(V, settings)
+    assert {name: tuple(one.shape) for name, one in net.named_parameters()} == {one.name: one.shape for one in tensor_specs(settings, V)}
+    assert sum(one.numel() for one in net.parameters()) == count_parameters(settings, V)
+    shapes = [[tuple(one.shape) for one in layer] for layer in net.initial_state(2)]
+    assert shapes == [[(2, spec.size) for spec in layer] for layer in state_specs(settings)]
+
+
+def test_the_first_loss_is_that_of_knowing_nothing(settings: ModelSettings) -> None:
+    """Before training the loss is ln V within 2 %."""
+    net = LanguageModel(V, settings, seed=3).eval()
+    ids_BT = torch.randint(V, (8, 65), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        loss = float(cross_entropy(net(ids_BT[:, :-1])[0], ids_BT[:, 1:]))
+    assert loss == pytest.approx(math.log(V), rel=0.02)
+
+
+def test_forward_is_step_folded(settings: ModelSettings) -> None:
+    """T symbols at once give the logits and the state of T steps, from the state after an earlier text."""
+    net = LanguageModel(V, settings).double().eval()
+    ids_BT = torch.randint(V, (2, 20), generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        _, state = net(ids_BT[:, :5])
+        together, after = net(ids_BT[:, 5:], state)
+        for t in range(15):
+            logits_BV, state = net.step(ids_BT[:, 5 + t], state)
+            torch.testing.assert_close(logits_BV, together[:, t], rtol=0, atol=1e-10)
+    for met, wanted in zip(state, after, strict=True):
+        for one, other in zip(met, wanted, strict=True):
+            torch.testing.assert_close(one, other, rtol=0, atol=1e-10)
+
+
+def test_without_a_state_a_text_begins(settings: ModelSettings) -> None:
+    """No state is the same as the first state."""
+    net = LanguageModel(V, settings).eval()
+    ids_BT = torch.randint(V, (2, 4), generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        torch.testing.assert_close(net(ids_BT)[0], net(ids_BT, net.initial_state(2))[0], rtol=0, atol=0)
+
+
+def test_weights_out_and_in(settings: ModelSettings) -> None:
+    """Another network that is given the weights has the same ones and says the same; what was given out is a copy."""
+    net, other = LanguageModel(V, settings, seed=1).eval(), LanguageModel(V, settings, seed=2).eval()
+    ids_BT = torch.arange(V)[None]
+    weights = net.get_weights()
+    assert list(weights) == [spec.name for spec in tensor_specs(settings, V)]
+    other.set_weights(weights)
+    with torch.no_grad():
+        expected = net(ids_BT)[0]
+        torch.testing.assert_close(other(ids_BT)[0], expected, rtol=0, atol=0)
+        for array in weights.values():
+            array += 1.0
+        torch.testing.assert_close(net(ids_BT)[0], expected, rtol=0, atol=0)
+        torch.testing.assert_close(other(ids_BT)[0], expected, rtol=0, atol=0)
+
+
+def test_weights_of_another_network_are_refused() -> None:
+    """A missing tensor, one too many, or one of another shape is refused by name, and nothing is changed."""
+    net = LanguageModel(V, SMALL["gru"])
+    weights = net.get_weights()
+    wrong = {
+        "output.bias": {name: array for name, array in weights.items() if name != "output.bias"},
+        "extra": {**weights, "extra": np.zeros(1, np.float32)},
+        "layers.0.weight_hh": {**weights, "layers.0.weight_hh": weights["layers.0.weight_hh"].T},
+    }
+    for name, given in wrong.items():
+        given = {**given, "embedding.weight": weights["embedding.weight"] + 1}
+        with pytest.raises(SettingsError, match=name):
+            net.set_weights(given)
+    for name, array in net.get_weights().items():
+        np.testing.assert_array_equal(array, weights[name])
+
+
+def test_the_seed_gives_the_weights(settings: ModelSettings) -> None:
+    """The same seed gives the same weights whatever was drawn before; another seed others."""
+    one = LanguageModel(V, settings, seed=5).get_weights()
+    torch.rand(7)
+    same, other = LanguageModel(V, settings, seed=5).get_weights(), LanguageModel(V, settings, seed=6).get_weights()
+    for name, array in one.items():
+        np.testing.assert_array_equal(array, same[name])
+    assert not np.array_equal(one["layers.0.weight_ih"], other["layers.0.weight_ih"])
+    assert not np.array_equal(one["layers.0.weight_hh"], other["layers.0.weight_hh"])
+
+
+def test_a_tied_output_is_the_embedding() -> None:
+    """Tied, the output's matrix is the embedding's, learns with it, and is counted and kept once."""
+    net = LanguageModel(V, SMALL["gru-tied"])
+    assert net.embedding is not None
+    assert net.output.weight is net.embedding.weight
+    assert "output.weight" not in net.get_weights()
+    net.set_weights({name: array + 1 for name, array in net.get_weights().items()})
+    torch.testing.assert_close(net.output.weight, net.embedding.weight, rtol=0, atol=0)
+
+
+def test_one_hot_input() -> None:
+    """Without an embedding a symbol is a 1 at its id; a vocabulary too large for that is refused with a way out."""
+    net = LanguageModel(5, cell="lstm", embedding_dim=None, hidden_size=4)
+    torch.testing.assert_close(net.embed(torch.tensor([3, 0])), torch.tensor([[0.0, 0, 0, 1, 0], [1, 0, 0, 0, 0]]), rtol=0, atol=0)
+    with pytest.raises(SettingsError, match="one-hot input of 5,000 symbols") as caught:
+        LanguageModel(5000, cell="lstm", embedding_dim=None, hidden_size=4)
+    assert "embedding_dim" in (caught.value.hint or "")
+
+
+def test_settings_by_name_and_their_bounds() -> None:
+    """Single settings go over those given together; a wrong one, or no symbols at all, is refused."""
+    assert LanguageModel(V, SMALL["lstm"], hidden_size=8).settings == SMALL["lstm"].but(hidden_size=8)
+    with pytest.raises(SettingsError, match="hidden_size is 0"):
+        LanguageModel(V, hidden_size=0)
+    with pytest.raises(SettingsError, match="vocab_size is 0"):
+        LanguageModel(0, hidden_size=8)
+
+
+def test_dropout_is_for_training_alone() -> None:
+    """In use nothing is dropped; in training draws differ, the share is right, and the mean is kept."""
+    net = LanguageModel(V, SMALL["gru"].but(dropout=0.25))
+    x = torch.ones(200, 200)
+    assert torch.equal(net.eval().dropout(x), x)
+    dropped = net.train().dropout(x)
+    assert dropped.unique().tolist() == pytest.approx([0.0, 1 / 0.75])
+    # 40,000 draws: four standard deviations of the share are 0.0087, a false alarm in 15,000
+    assert (dropped == 0).float().mean() == pytest.approx(0.25, abs=0.0087)
+    assert not torch.equal(net.dropout(x), dropped)
+
+
+def test_dropout_is_repeated_by_its_generator() -> None:
+    """The same state of its generator drops the same, in the whole network; PyTorch's own generator is not touched."""
+    net = LanguageModel(V, SMALL["lstm"].but(dropout=0.5)).train()
+    ids_BT = torch.arange(V)[None]
+    net.dropout.generator = torch.Generator().manual_seed(1)
+    before = torch.get_rng_state()
+    first, second = net(ids_BT)[0], net(ids_BT)[0]
+    net.dropout.generator.manual_seed(1)
+    torch.testing.assert_close(net(ids_BT)[0], first, rtol=0, atol=0)
+    assert not torch.equal(first, second)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_summary() -> None:
+    """It names every part with its parameters, and their sum."""
+    summary = str(LanguageModel(84, PRESETS["titles"].model).summary())
+    rows = dict(line.rsplit(maxsplit=1) for line in summary.splitlines())
+    assert rows == {"one-hot 84": "0", "lstm 1": "109,056", "output": "10,836", "all": "119,892"}
