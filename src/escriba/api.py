@@ -6,6 +6,7 @@ It knows nothing of command lines and pages; PyTorch is loaded only by what lear
 from __future__ import annotations
 
 import os
+import shlex
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -279,11 +280,12 @@ def existing_model(target: Path, sources: Sequence[str | os.PathLike[str]]) -> C
     """The error for a folder that is there already: how to go on with it, or to replace it."""
     from escriba.training.run import is_finished
 
-    texts = " ".join(os.fspath(source) for source in sources)
+    texts = shlex.join(os.fspath(source) for source in sources)
     if (target / "config.json").is_file() and not is_finished(target):
+        again = f"escriba train {texts} -o {shlex.quote(str(target))} --resume"
         return CheckpointError(
             f"{target} holds a training that is not finished",
-            hint=f"go on with it: escriba train {texts} -o {target} --resume; or replace it: --overwrite; or choose another folder: -o",
+            hint=f"go on with it: {again}; or replace it: --overwrite; or choose another folder: -o",
         )
     return CheckpointError(f"{target} is there already", hint="replace it: --overwrite; or choose another folder: -o FOLDER")
 

@@ -80,9 +80,7 @@ class Teaching:
                 if isinstance(event, Finished):
                     reason = event.reason
                 elif stop.requested:
-                    training.close()
-                    reason = "interrupted"
-                    break
+                    training.stop()
             if self.folder is not None and (reason == "interrupted" or training.step == 0):
                 self.folder.checkpoint(training.kept_weights(), training.state())
             closed = self._close(training, reason, speed)

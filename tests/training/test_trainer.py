@@ -265,10 +265,39 @@ def test_closing_leaves_usable_weights(make_net: MakeNet, data: Batches, choosin
     assert list(training) == []
     assert not any(module.training for module in net.modules())
     assert equal(net.get_weights(), training.kept_weights())
-    assert evaluate_part(net, choosing).loss_nats == training.best_loss < math.log(net.vocab_size)
+    assert evaluate_part(net, choosing).loss_nats < training.best_loss < math.log(net.vocab_size), "the present weights were the best"
     logits, _ = TorchEngine(net).step([1], TorchEngine(net).initial_state(1))
     assert np.isfinite(logits).all()
     assert tokenizer.vocab_size == logits.shape[1]
+
+
+def test_stop_ends_after_what_is_due(make_net: MakeNet, data: Batches, choosing: EncodedText) -> None:
+    """`stop` lets the end of the epoch, the evaluation and the kept moment come, then says that it was interrupted."""
+    training = fit(make_net(), data, steps=20, choosing=choosing, eval_every=4, keep_every="4", sample_length=0)
+    after = []
+    for event in training:
+        if isinstance(event, Progress) and event.step == 4:
+            training.stop()
+        if event.step == 4:
+            after.append(type(event).__name__)
+    assert after == ["Progress", "EpochEnded", "Evaluated", "CheckpointDue", "Finished"]
+    assert (event.reason, training.step) == ("interrupted", 4)
+
+
+def test_stopping_leaves_no_trace_in_what_is_resumed(make_net: MakeNet, data: Batches, choosing: EncodedText) -> None:
+    """A stop between two evaluations measures the present weights; the state to resume from is as if it had not."""
+    settings: dict[str, Any] = {"steps": 24, "choosing": choosing, "schedule": "plateau", "plateau_patience": 1, "eval_every": 5}
+    whole = make_net()
+    rates = [event.learning_rate for event in progress(list(fit(whole, data, learning_rate=0.3, **settings)))]
+    net = make_net()
+    stopped = fit(net, data, learning_rate=0.3, **settings)
+    for event in stopped:
+        if event.step == 12:
+            stopped.stop()
+    again = make_net()
+    rest = fit(again, data, learning_rate=0.3, resume=stopped.state(), **settings)
+    assert [event.learning_rate for event in progress(list(rest))] == rates[12:]
+    assert equal(again.get_weights(), whole.get_weights())
 
 
 def test_a_loop_that_is_left_needs_no_close(make_net: MakeNet, data: Batches) -> None:

@@ -114,7 +114,7 @@ class Finished(Event):
     """Training is over, and the network holds the kept weights.
 
     Attributes:
-        reason: "length" (steps, epochs or minutes are over) or "patience" (no gain any more).
+        reason: "length" (steps, epochs or minutes are over), "patience" (no gain any more) or "interrupted" (`Fit.stop`).
         kept: which weights the network holds: "last", "averaged" or "best".
     """
 

@@ -23,7 +23,7 @@ from escriba.model.language_model import LanguageModel, ModelState
 from escriba.settings import TrainSettings
 from escriba.text.batches import Batches
 from escriba.text.encoded import EncodedText
-from escriba.training.evaluation import evaluate_part
+from escriba.training.evaluation import Evaluation, evaluate_part
 from escriba.training.events import CheckpointDue, EpochEnded, Evaluated, Event, Finished, Progress, SampleDue
 from escriba.training.optimizer import Averager, Plateau, build_optimizer, copy_into, learning_rate
 from escriba.training.state import TrainingState, finite_or_none, optimizer_tensors, restore_optimizer, restore_parameters
@@ -108,6 +108,7 @@ class Fit(Iterator[Event]):
         self._raw: list[Tensor] | None = None
         self._stale = self._evaluations = self._samples = self._evaluated_at = 0
         self._carried: ModelState | None = None
+        self._stopping = False
         self._epoch_losses: list[tuple[float, int]] = []
         self._began = time.perf_counter()
         self._saved_at = -math.inf
@@ -115,6 +116,10 @@ class Fit(Iterator[Event]):
 
     def __next__(self) -> Event:
         return next(self._events)
+
+    def stop(self) -> None:
+        """Asks for the end after the step under way: what is due at it still comes, then `Finished`."""
+        self._stopping = True
 
     def close(self) -> None:
         """Stops; the network then holds the weights that would be kept."""
@@ -147,13 +152,14 @@ class Fit(Iterator[Event]):
             if self.step == 0:
                 yield from self._evaluate()
             over = self.done >= 1.0
-            while not over and not self._out_of_patience():
+            while not over and not self._out_of_patience() and not self._stopping:
                 yield self._one_step()
                 over = self.done >= 1.0
                 yield from self._what_is_due(over)
         finally:
             self._leave_kept_weights()
-        yield Finished(*self._where(), reason="length" if over else "patience", kept=self.kept)
+        reason = "length" if over else "interrupted" if self._stopping else "patience"
+        yield Finished(*self._where(), reason=reason, kept=self.kept)
 
     def _what_is_due(self, over: bool) -> Iterator[Event]:
         """After a step: the end of an epoch, an evaluation, samples, a checkpoint; at the end all of them."""
@@ -225,17 +231,23 @@ class Fit(Iterator[Event]):
         self._evaluations, self._evaluated_at = int(self.done * EVALUATIONS) + 1, self.step
         if self.choosing is None:
             return
-        with self._holding(self._averager.averages if self._averager else None):
-            found = evaluate_part(self.net, self.choosing)
+        found = self._measured(self.choosing)
         best = found.loss_nats < self.best_loss  # a loss that is not a number is never the best
         if best:
             self.best_loss = found.loss_nats
-            measured = self._averager.averages if self._averager else self._parameters
-            self._best = [tensor.detach().clone() for tensor in measured]
+            self._best = self._present()
         self._stale = 0 if best else self._stale + 1
         if self.settings.schedule == "plateau":
             self._plateau.evaluated(best)
         yield Evaluated(*self._where(), found.loss_nats, found.symbols, best)
+
+    def _present(self) -> list[Tensor]:
+        """Copies of the weights that are measured now: the averaged ones, or else those being trained."""
+        return [tensor.detach().clone() for tensor in (self._averager.averages if self._averager else self._parameters)]
+
+    def _measured(self, part: EncodedText) -> Evaluation:
+        with self._holding(self._averager.averages if self._averager else None):
+            return evaluate_part(self.net, part)
 
     def _kept_tensors(self) -> list[Tensor] | None:
         """The weights to keep, or None for those the network holds."""
@@ -269,11 +281,11 @@ class Fit(Iterator[Event]):
 
     def _leave_kept_weights(self) -> None:
         """Writes the kept weights into the network for good; `state` still knows the others."""
-        if self.step > self._evaluated_at:  # stopped between two evaluations: the present weights may be the best
-            for _ in self._evaluate():
-                pass
+        kept = self._kept_tensors()
+        if self.choosing is not None and self.step > self._evaluated_at and self._measured(self.choosing).loss_nats < self.best_loss:
+            kept = self._present()  # stopped between two evaluations: these are the best, but who resumes need not know
         self._raw = [parameter.detach().clone() for parameter in self._parameters]
-        copy_into(self._parameters, self._kept_tensors() or self._raw)
+        copy_into(self._parameters, kept or self._raw)
         self.net.eval()
 
     def state(self) -> TrainingState:
