@@ -1,14 +1,15 @@
-"""Writes docs/reference/settings.md and docs/reference/commands.md from the settings, the presets and the commands themselves.
+"""Writes the pages of docs/reference that are made: settings and commands from the code, measurements from the benchmarks' records.
 
 It knows nothing of what a setting or a command does: every sentence about one comes from its own description.
 
-    python tools/make_reference.py            write both pages
+    python tools/make_reference.py            write the pages
     python tools/make_reference.py --check    fail when a page is not what it would write
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -23,8 +24,17 @@ from escriba.settings import ModelSettings, SampleSettings, Settings, TextSettin
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "docs" / "reference"
+RECORDS = ROOT / "benchmarks" / "results"
 WIDTH = 100
 """Columns of the help on the page, whatever the terminal."""
+
+MEASUREMENTS_HEAD = """\
+# Measurements
+
+Every figure here was printed by the command above its table, which also wrote the record in `benchmarks/results` that the table is made
+from. Losses are in nats a symbol; smaller is better. `lessons`: the lessons' own network and training, held against the losses that the
+lessons print. `small`: the preset `small` against the lessons' `tutorial` in equal minutes; `stream loss` is the exact loss of the held-out
+tenth read as one stream, the state carried; `lanes loss` is what `escriba train` itself prints, the same part in 16 lanes."""
 
 GENERATED = "<!-- Made by tools/make_reference.py: change the code that it describes, then run that. -->"
 
@@ -183,9 +193,34 @@ def commands_page() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def measurements_page() -> str:
+    """The records of the benchmarks as tables: what was measured, by which command, on which machine, when."""
+    parts = [GENERATED, MEASUREMENTS_HEAD]
+    for path in sorted(RECORDS.glob("*.json")):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        names = list(dict.fromkeys(name for row in record["rows"] for name in row))
+        table = ["| " + " | ".join(name.replace("_", " ") for name in names) + " |", "|" + "---|" * len(names)]
+        table += ["| " + " | ".join(figure(row.get(name, "")) for name in names) + " |" for row in record["rows"]]
+        machine = record["machine"]
+        where = f"{machine['processor']}, {machine['processors']} cores, {machine['system']}, PyTorch {machine['torch']}"
+        parts += [
+            f"## {record['benchmark'].removeprefix('bench_')}",
+            f"`{record['command']}` on {record['date']} ({where})",
+            "\n".join(table),
+        ]
+    return "\n\n".join(parts) + "\n"
+
+
+def figure(value: Any) -> str:
+    """One cell of such a table."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
 def pages() -> dict[str, str]:
-    """Both pages by file name."""
-    return {"settings.md": settings_page(), "commands.md": commands_page()}
+    """Every page by file name."""
+    return {"settings.md": settings_page(), "commands.md": commands_page(), "measurements.md": measurements_page()}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
