@@ -28,7 +28,7 @@ from escriba.settings import ModelSettings
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "src" / "escriba"
 DOCS = sorted(path for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").rglob("*.md")])
-GENERATED = [ROOT / "docs" / "reference" / name for name in ("settings.md", "commands.md")]
+GENERATED = [ROOT / "docs" / "reference" / name for name in ("settings.md", "commands.md", "measurements.md")]
 WRITTEN = [path for path in DOCS if path not in GENERATED]
 HOW_TO = [ROOT / "README.md", *sorted((ROOT / "docs" / "how-to").glob("*.md"))]
 RUN = re.compile(r"^<!-- run: (shell|python) -->\n```\1\n(.*?)^```", re.MULTILINE | re.DOTALL)
