@@ -11,7 +11,7 @@ import math
 
 from torch import Tensor, nn
 
-__all__ = ["bits", "cross_entropy", "perplexity"]
+__all__ = ["InOtherUnits", "bits", "cross_entropy", "perplexity"]
 
 
 def cross_entropy(logits_BTV: Tensor, targets_BT: Tensor, mask_BT: Tensor | None = None) -> Tensor:
@@ -37,3 +37,19 @@ def bits(loss_nats: float) -> float:
 def perplexity(loss_nats: float) -> float:
     """Among how many equally likely symbols the model hesitates on average; infinity where no float holds it."""
     return math.exp(loss_nats) if loss_nats < 700.0 else math.inf
+
+
+class InOtherUnits:
+    """A record with a loss in nats, which can be read in other units."""
+
+    loss_nats: float
+
+    @property
+    def bits_per_symbol(self) -> float:
+        """The loss in bits; for a text cut into characters these are bits per character."""
+        return bits(self.loss_nats)
+
+    @property
+    def perplexity(self) -> float:
+        """exp(loss)."""
+        return perplexity(self.loss_nats)

@@ -15,7 +15,7 @@ import torch
 
 from escriba.errors import TextError
 from escriba.model.language_model import LanguageModel
-from escriba.model.loss import bits, cross_entropy, perplexity
+from escriba.model.loss import InOtherUnits, cross_entropy
 from escriba.text.batches import documents
 from escriba.text.encoded import EncodedText
 
@@ -28,7 +28,7 @@ MOST_LOGITS = 16_000_000
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(InOtherUnits):
     """A loss and over how many symbols it is the mean.
 
     Attributes:
@@ -38,16 +38,6 @@ class Evaluation:
 
     loss_nats: float
     symbols: int
-
-    @property
-    def bits_per_symbol(self) -> float:
-        """The loss in bits."""
-        return bits(self.loss_nats)
-
-    @property
-    def perplexity(self) -> float:
-        """exp(loss)."""
-        return perplexity(self.loss_nats)
 
 
 @torch.inference_mode()

@@ -5,10 +5,9 @@ They know nothing of who reads them: a progress bar, a file, a page, a user's ow
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
-from escriba.model.loss import bits, perplexity
+from escriba.model.loss import InOtherUnits
 
 __all__ = ["CheckpointDue", "EpochEnded", "Evaluated", "Event", "Finished", "Progress", "SampleDue"]
 
@@ -63,7 +62,7 @@ class EpochEnded(Event):
 
 
 @dataclass(frozen=True)
-class Evaluated(Event):
+class Evaluated(Event, InOtherUnits):
     """The weights that would be kept now were measured on the choosing part, dropout off.
 
     Attributes:
@@ -75,21 +74,6 @@ class Evaluated(Event):
     loss_nats: float
     symbols: int
     best: bool
-
-    @property
-    def bits_per_symbol(self) -> float:
-        """The loss in bits; for a text cut into characters these are bits per character."""
-        return bits(self.loss_nats)
-
-    @property
-    def perplexity(self) -> float:
-        """exp(loss)."""
-        return perplexity(self.loss_nats)
-
-    @property
-    def finite(self) -> bool:
-        """Whether the loss is a number at all."""
-        return math.isfinite(self.loss_nats)
 
 
 @dataclass(frozen=True)
