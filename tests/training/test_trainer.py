@@ -24,7 +24,7 @@ from escriba.training import trainer
 from escriba.training.evaluation import evaluate_part
 from escriba.training.events import CheckpointDue, EpochEnded, Evaluated, Event, Finished, Progress, SampleDue
 from escriba.training.state import TrainingState
-from escriba.training.step import TensorBatch, training_step
+from escriba.training.step import TensorBatch, chosen_precision, training_step
 from escriba.training.trainer import Fit, fit
 
 MakeNet = Callable[..., LanguageModel]
@@ -228,13 +228,15 @@ def test_a_step_of_ones_own(make_net: MakeNet, make_data: Callable[[str], Batche
     ],
     ids=str,
 )
-def test_every_cell_learns_in_bf16(settings: dict[str, Any], make_net: MakeNet, data: Batches) -> None:
+def test_every_cell_learns_in_bf16(settings: dict[str, Any], make_net: MakeNet, data: Batches, monkeypatch: pytest.MonkeyPatch) -> None:
     """With products in bfloat16, the state carried in float32, the loss of every cell goes down and stays near float32's."""
+    monkeypatch.setattr(trainer, "chosen_precision", chosen_precision)
     losses = {}
     for precision in ("bf16", "float32"):
         events = progress(list(fit(make_net(**settings), data, steps=12, learning_rate=0.02, precision=precision)))
         losses[precision] = [event.loss_nats for event in events]
     assert losses["bf16"][-1] < losses["bf16"][0]
+    assert losses["bf16"] != losses["float32"]
     assert losses["bf16"] == pytest.approx(losses["float32"], rel=0.05)
 
 
