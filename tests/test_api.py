@@ -436,6 +436,8 @@ def test_errors_of_use(loaded: Model) -> None:
         loaded.generate("", 5, temprature=1)
     with pytest.raises(SettingsError, match="length"):
         loaded.generate("", -5)
+    with pytest.raises(SettingsError, match="is 5, of type int"):
+        loaded.generate(5)  # type: ignore[call-overload]
     with pytest.raises(TextError, match="empty"):
         loaded.score("")
 

@@ -12,6 +12,7 @@ Shapes: B batch, T time, V vocabulary, N symbols.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -156,7 +157,9 @@ def as_texts(value: object, name: str) -> list[str]:
     Raises:
         SettingsError: something in it is not a text.
     """
-    texts = [value] if isinstance(value, str) else list(value)  # type: ignore[call-overload]
+    if not isinstance(value, Iterable):
+        raise SettingsError(f"{name} is {value!r}, of type {type(value).__name__}", expected="a text (str), or several")
+    texts = [value] if isinstance(value, str) else list(value)
     for text in texts:
         if not isinstance(text, str):
             raise SettingsError(f"{name} holds {text!r}, of type {type(text).__name__}", expected="texts (str)")
