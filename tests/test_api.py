@@ -380,7 +380,8 @@ def test_resume_refuses_what_is_not_the_same(story: str, tmp_path: Path) -> None
         resume(hidden_size=9)
     with pytest.raises(SettingsError, match="steps is 5"):
         resume(steps=5)
-    resume(hidden_size="8", steps=4)
+    with pytest.warns(UserWarning, match="is finished"):
+        resume(hidden_size="8", steps=4)
 
 
 def test_an_existing_model(fox: Model, story: str) -> None:
@@ -456,7 +457,7 @@ def test_without_torch(monkeypatch: pytest.MonkeyPatch, story: str) -> None:
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(MissingExtraError) as caught:
         escriba.train(text=story)
-    assert caught.value.hint == 'python -m pip install "escriba[train]"'
+    assert 'python -m pip install "escriba[train]"' in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize(("unit", "length"), [("word", 60), ("byte", 60)])

@@ -19,7 +19,7 @@ LAYERS = (
     "cli",
     "server, studio",
     "api",
-    "teaching",
+    "teaching, beginning",
     "results",
     "training | inference | outputs | interop",
     "engine",
@@ -51,6 +51,8 @@ EXCEPT = {("engine.torch", "model")}
 OUTSIDE = {
     "charset_normalizer": ("text",),
     "click": ("cli",),
+    "filelock": ("training",),
+    "IPython": ("outputs",),
     "matplotlib": ("outputs",),
     "numpy": ("*",),
     "pydantic": ("*",),

@@ -34,7 +34,7 @@ HOW_TO = [ROOT / "README.md", *sorted((ROOT / "docs" / "how-to").glob("*.md"))]
 RUN = re.compile(r"^<!-- run: (shell|python) -->\n```\1\n(.*?)^```", re.MULTILINE | re.DOTALL)
 RUNNABLE = [path for path in DOCS if RUN.search(path.read_text(encoding="utf-8"))]
 
-FOREIGN = {"--index-url"}
+FOREIGN = {"--index-url", "--no-index", "--find-links"}
 """Options in the documents that are not of `escriba`: pip's."""
 
 
@@ -195,6 +195,7 @@ def test_the_json_that_is_told_of_is_the_json_that_is_printed(model: Path, make_
     place = model.parent.parent
     lines = {
         "corpus": ["corpus", str(place / "book.txt")],
+        "texts": ["texts"],
         "list": ["list", str(model.parent)],
         "show": ["show", str(model)],
         "generate": ["generate", str(model), "-l", "5"],

@@ -39,7 +39,11 @@ FIELDS = [(stage, name) for stage in STAGES for name in stage.model_fields]
         (TrainSettings, "minutes", 0, 0.1),
         (TrainSettings, "keep_every", "0", "1000"),
         (TrainSettings, "keep_every", "epochs", "epoch"),
+        (TrainSettings, "keep_every", "rubbish", None),
         (TrainSettings, "device", "gpu", "cuda:1"),
+        (TrainSettings, "device", "cuda:", "auto"),
+        (TrainSettings, "threads", 0, 1),
+        (TrainSettings, "threads", "many", None),
         (TrainSettings, "seed", 2**63, 2**63 - 1),
         (SampleSettings, "temperature", -0.1, 0),
         (SampleSettings, "temperature", 100.5, 100),
@@ -156,6 +160,33 @@ def test_every_setting_is_described(stage: type[Settings], name: str) -> None:
 def test_typed_values(stage: type[Settings], name: str, typed: str, value: object) -> None:
     """What a person types becomes the value: none is off where something can be off, commas make several, yes and no a truth."""
     assert getattr(stage(**{name: from_typed(stage, name, typed)}), name) == value
+
+
+@pytest.mark.parametrize(("given", "kept"), [(500, "500"), ("500", "500"), (" 500 ", "500"), ("epoch", "epoch"), (None, None)])
+def test_what_is_kept_may_be_a_number(given: object, kept: str | None) -> None:
+    """In Python a number of steps may be given as one."""
+    assert TrainSettings(keep_every=given).keep_every == kept
+
+
+@pytest.mark.parametrize("wrong", [0, -5, "0", "", "epochs", "1.5", 1.5, True, "٣", [], 10**9])
+def test_what_cannot_be_kept(wrong: object) -> None:
+    """Nothing else is: it is refused in words that a person understands."""
+    with pytest.raises(SettingsError, match="keep_every is") as caught:
+        TrainSettings(keep_every=wrong)
+    assert caught.value.expected == "the word epoch, or a number of steps, 1 to 999,999,999"
+
+
+def test_a_device_in_words() -> None:
+    """What is no device is refused with those there could be."""
+    with pytest.raises(SettingsError, match="device is 'gpu'") as caught:
+        TrainSettings(device="gpu")
+    assert caught.value.expected == "auto, cpu, cuda, mps, or one of several GPUs as cuda:1"
+
+
+def test_threads_may_be_auto() -> None:
+    """The word means what None means: measured."""
+    assert TrainSettings(threads=from_typed(TrainSettings, "threads", "auto")).threads is None
+    assert TrainSettings(threads="3").threads == 3
 
 
 @pytest.mark.parametrize("typed", ["none", "many", "3.5", ""])

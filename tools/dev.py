@@ -34,8 +34,8 @@ TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 EPILOG = """\
 commands:
   quick   format, lint, types and the fast tests: the inner loop, under 90 seconds; [ARGS] go to pytest
-  test    format, lint, types, every test with branch coverage, the wheel in a clean environment; [ARGS] go to pytest
-  test-all  everything that `test` does, and the long checks (there are none yet)
+  test    format, lint, types, the tests with branch coverage, the wheel in a clean environment; [ARGS] go to pytest
+  test-all  everything that `test` does, and the checks that take minutes (the tests marked `long`); [ARGS] go to pytest
   lint    format, lint and types
   fix     formats the code and mends what ruff can mend
   demo    trains a small model for two minutes and writes with it; [ARGS] go to `escriba demo`
@@ -183,14 +183,15 @@ def lint_steps() -> list[Step]:
 
 def quick_steps(arguments: Sequence[str]) -> list[Step]:
     """The inner loop."""
-    return [*lint_steps(), ("tests", lambda: python("-m", "pytest", "-q", "-m", "not slow and not network", *arguments))]
+    return [*lint_steps(), ("tests", lambda: python("-m", "pytest", "-q", "-m", "not slow and not long and not network", *arguments))]
 
 
-def test_steps(arguments: Sequence[str]) -> list[Step]:
-    """Everything that a change must pass."""
+def test_steps(arguments: Sequence[str], *, long: bool) -> list[Step]:
+    """Everything that a change must pass; with `long`, the tests that take minutes too."""
+    chosen = "not network" if long else "not network and not long"
     return [
         *lint_steps(),
-        ("tests", lambda: python("-m", "coverage", "run", "-m", "pytest", "-m", "not network", "--durations=10", *arguments)),
+        ("tests", lambda: python("-m", "coverage", "run", "-m", "pytest", "-m", chosen, "--durations=10", *arguments)),
         ("coverage", lambda: python("-m", "coverage", "report")),
         ("wheel", build_wheel),
         ("install", lambda: python("tools/wheel_check.py", WHEELS)),
@@ -258,7 +259,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     if asked.command == "lint":
         return perform(lint_steps())
-    return perform(quick_steps(rest) if asked.command == "quick" else test_steps(rest))
+    return perform(quick_steps(rest) if asked.command == "quick" else test_steps(rest, long=asked.command == "test-all"))
 
 
 if __name__ == "__main__":

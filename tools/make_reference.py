@@ -42,13 +42,19 @@ SECTIONS: Mapping[str, type[Settings]] = {"text": TextSettings, "model": ModelSe
 
 JSON_FIELDS: Mapping[str, str] = {
     "corpus": (
-        "one object: `sources`, `characters`, `documents` (null: one stream), `lengths` (`min`, `median`, `max`, or null), "
-        "`unit`, `vocabulary`, `rarest` (a list of `symbol` and `count`), `parts` (characters of `train`, `choosing`, `held_out`), `notes`"
+        "one object: `sources`, `characters`, `documents` (null: one stream), `lengths` (`min`, `median`, `max`, or null), `unit`, "
+        "`vocabulary`, `commonest` and `rarest` (lists of `symbol` and `count`), `parts` (characters of `train`, `choosing`, `held_out`), "
+        "`duplicated_lines` (`count`, `of`, `share`, `examples`), `suspected_mojibake` (a list of `found`, `meant`, `count`), `looked_at` "
+        "(characters that those two are of; null: all), `notes`"
     ),
     "train": (
         "one object, the closing figures: `folder`, `reason` (`length`, `patience`, `interrupted`), `kept` (`best`, `averaged`, `last`), "
         "`steps`, `epochs`, `symbols_seen`, `elapsed_s`, `train_loss_nats`, `loss_nats`, `bits_per_char`, `perplexity`, "
         "`held_out_symbols`; the loss and what follows from it are null where nothing was measured"
+    ),
+    "texts": (
+        "a list of objects: `name`, `title`, `author`, `language`, `bytes`, `sha256`, `address`, `licence`, `encoding`, `reading` (how it "
+        "is read: settings), `cached`; `texts get --json` prints a list of objects: `name`, `path`, `bytes`, `sha256`"
     ),
     "list": "a list of the objects that `show` prints; a model that cannot be read has `model` and `error` alone",
     "show": (
@@ -68,7 +74,7 @@ JSON_FIELDS: Mapping[str, str] = {
 }
 """What each command's --json prints."""
 
-FORMS: Mapping[str, str] = {"keep_every": "`epoch`, or a whole number", "device": "`cpu`, `cuda`, `cuda:N` or `mps`"}
+FORMS: Mapping[str, str] = {"keep_every": "`epoch`, or a whole number", "device": "`auto`, `cpu`, `cuda`, `cuda:N` or `mps`"}
 """In words, the settings whose form is a pattern."""
 
 SETTINGS_HEAD = """\
@@ -171,9 +177,12 @@ def command_of(name: str) -> click.Command:
 
 
 def help_of(name: str) -> str:
-    """What ``escriba NAME --help`` prints, in `WIDTH` columns."""
-    text = click.Context(command_of(name), info_name=name, parent=context()).get_help()
-    return "\n".join(line.rstrip() for line in text.splitlines())
+    """What ``escriba NAME --help`` prints, in `WIDTH` columns, and after it the same of the commands below that one."""
+    command = command_of(name)
+    here = click.Context(command, info_name=name, parent=context())
+    below = command.commands if isinstance(command, click.Group) else {}
+    helps = [here.get_help(), *(click.Context(one, info_name=word, parent=here).get_help() for word, one in below.items())]
+    return "\n\n\n".join("\n".join(line.rstrip() for line in text.splitlines()) for text in helps)
 
 
 def commands_page() -> str:

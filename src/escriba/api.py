@@ -5,37 +5,33 @@ It knows nothing of command lines and pages; PyTorch is loaded only by what lear
 
 from __future__ import annotations
 
+import dataclasses
 import os
-import shlex
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from escriba.checkpoint import MODELS, Config, find_model, load_folder, save_head, save_weights
+from escriba.checkpoint import Config, find_model, load_folder, save_head, save_weights
 from escriba.engine.protocol import Engine
 from escriba.engine.reference import ReferenceEngine
 from escriba.errors import CheckpointError, MissingExtraError, SettingsError, TextError
 from escriba.inference.generator import Generated, Generator
 from escriba.inference.scorer import Scorer
 from escriba.inference.writer import Distribution, Writer
-from escriba.presets import Preset
-from escriba.presets import preset as find_preset
-from escriba.results import Run, Score, Text
-from escriba.settings import ModelSettings, SampleSettings, TextSettings, TrainSettings
-from escriba.text.corpus import Corpus, read
+from escriba.results import Closed, Run, Score, Text
+from escriba.settings import SampleSettings, TextSettings, TrainSettings
 from escriba.text.tokenizer import Tokenizer
 from escriba.weights import count_parameters
 
 if TYPE_CHECKING:
+    from escriba.beginning import Beginning
     from escriba.model.language_model import LanguageModel
     from escriba.teaching import Watcher
-    from escriba.training.plan import Plan
-    from escriba.training.run import RunFolder
-    from escriba.training.state import TrainingState
 
-__all__ = ["Model", "load", "model_name", "train"]
+__all__ = ["Model", "load", "train"]
 
 DEFAULT_SAMPLING = SampleSettings()
 
@@ -53,6 +49,10 @@ class Model:
     def __init__(
         self, net: LanguageModel | Engine, tokenizer: Tokenizer, *, config: Config | None = None, folder: Path | None = None
     ) -> None:
+        if net.vocab_size != tokenizer.vocab_size:
+            raise SettingsError(
+                f"the network has {net.vocab_size} symbols and the tokenizer {tokenizer.vocab_size}", expected="as many: tok.vocab_size"
+            )
         self.tokenizer = tokenizer
         self.folder = folder
         self.net: LanguageModel | None = None
@@ -122,24 +122,24 @@ class Model:
     ) -> Iterator[str]:
         """Writes the same text as `generate`, piece by piece as it comes; length None never stops by itself."""
         stream = Generator(self.engine, self.tokenizer).stream(
-            prompt, length=length, settings=SampleSettings(**sampling), seed=seed, stop=stop
+            _text(prompt, "the prompt"), length=length, settings=SampleSettings(**sampling), seed=seed, stop=stop
         )
         _warn([stream.notices])
         return (piece for _, piece in stream)
 
     def writer(self, prompt: str = "", *, seed: int | None = None, **sampling: Any) -> Writer:
         """A text that goes on step by step: `next`, `push`, `write`, `fork`."""
-        return Writer(self.engine, self.tokenizer, prompt, settings=SampleSettings(**sampling), seed=seed)
+        return Writer(self.engine, self.tokenizer, _text(prompt, "the prompt"), settings=SampleSettings(**sampling), seed=seed)
 
     def next(self, context: str = "") -> Distribution:
         """The distribution of the symbol after a context; ``.top(5)`` gives the likeliest."""
-        return self.writer(context, seed=0).next()
+        return self.writer(_text(context, "the context"), seed=0).next()
 
     def score(self, text: str, after: str = "") -> Score:
         """How likely a text is, after a context or from nothing: log-likelihood, bits per character, surprisals."""
-        if not text:
+        if not _text(text, "the text to score"):
             raise TextError("the text to score is empty", expected="one character or more")
-        scored = Scorer(self.engine, self.tokenizer).score(text, after)
+        scored = Scorer(self.engine, self.tokenizer).score(text, _text(after, "after"))
         return Score(
             text,
             scored.log_likelihood,
@@ -154,6 +154,8 @@ class Model:
 
     def rank(self, texts: Iterable[str], after: str = "") -> list[Score]:
         """The scores of texts, the likeliest first."""
+        if isinstance(texts, str) or not isinstance(texts, Iterable):
+            raise TextError(f"the texts to rank are {texts!r:.60}", expected="a list of texts")
         return sorted((self.score(text, after) for text in texts), key=lambda score: -score.log_likelihood)
 
     def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
@@ -162,13 +164,16 @@ class Model:
         Raises:
             CheckpointError: the folder is there already, or cannot be written to.
         """
-        target = Path(folder)
+        target = _path(folder, "the folder to save in")
         weights = self.net.get_weights() if self.net is not None else self._weights
         if self.config is None or weights is None:
             raise CheckpointError("this model's weights are not known here, so it cannot be saved")
         if target.exists() and not overwrite:
             raise CheckpointError(f"{target} is there already", hint="overwrite=True, or another folder")
-        target.mkdir(parents=True, exist_ok=True)
+        try:
+            target.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CheckpointError(f"{target} could not be made: {error.strerror or error}", hint="choose another folder") from error
         save_head(target, self.config, self.tokenizer)
         save_weights(target, weights)
         self.folder = target
@@ -191,7 +196,7 @@ def load(path: str | os.PathLike[str], *, at: str | None = None) -> Model:
     Raises:
         CheckpointError: there is no such model, or its files are damaged, of a newer version, or of another model.
     """
-    files = load_folder(find_model(os.fspath(path)), at)
+    files = load_folder(find_model(_path(path, "the model")), at)
     model = Model(ReferenceEngine(files.config.model, files.weights), files.tokenizer, config=files.config, folder=files.path)
     model._weights = files.weights
     return model
@@ -204,8 +209,12 @@ def train(
     out: str | os.PathLike[str] | None = None,
     preset: str = "small",
     val: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
+    test: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
     resume: bool = False,
+    more: str | os.PathLike[str] | None = None,
+    init_from: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
+    allow_inexact: bool = False,
     watcher: Watcher | None = None,
     quiet: bool = False,
     **settings: Any,
@@ -213,20 +222,24 @@ def train(
     """Trains a model on a text and keeps it in a model folder.
 
     Args:
-        *sources: files, folders, patterns, "-" for standard input.
+        *sources: files, folders, patterns, addresses, known texts such as "text:shakespeare", "-" for standard input.
         text: a text itself.
         documents: the documents themselves; or the setting of that name ("line", "paragraph", "stream").
         out: the model folder; None: models/ and the name of the text; a text or documents given as such stay in memory.
         preset: gives every setting that is not named here: "small", "tutorial", "titles".
-        val: a text, or several, of your own to hold out.
-        resume: goes on with the unfinished training in the folder.
+        val: a text, or several, of your own to hold out; beside a test text it is what the best weights are chosen by.
+        test: a text, or several, of your own to hold out.
+        resume: goes on with the unfinished training in the folder, bit for bit where steps or epochs are the measure.
+        more: a finished model, a folder or a name, which is trained further on the same text: in its place, unless `out` is given.
+        init_from: a model whose weights the training begins with, on any text: symbols are mapped by name, new ones are added.
         overwrite: replaces a model that is there.
-        watcher: called with every event of the training; None: progress and samples are shown on standard error.
+        allow_inexact: lets a resumed training run with other threads, precision or device than before.
+        watcher: called with every event of the training; None: progress and samples are shown, in a notebook in one block.
         quiet: show nothing.
         **settings: single settings by name, of `TextSettings`, `ModelSettings` and `TrainSettings`: minutes=5, cell="gru", seed=7.
 
     Returns:
-        The model; after Ctrl-C, the model as it was then.
+        The model; after Ctrl-C (a notebook's stop button), the model as it was then.
 
     Raises:
         TextError, SettingsError, CheckpointError, TrainingError: each says what was met, what was expected, what to do.
@@ -234,101 +247,74 @@ def train(
     """
     began = time.perf_counter()
     _require_torch()
-    from escriba.training.plan import prepare, sort_settings
-    from escriba.training.run import RunFolder
+    from escriba.beginning import Request, begin
+    from escriba.teaching import Teaching
 
-    sorted_settings = sort_settings(settings)
-    target = Path(out) if out is not None else Path(MODELS) / model_name(sources) if sources else None
-    text_settings, chosen = TextSettings(**sorted_settings[TextSettings]), None
-    if resume and target is not None and (target / "config.json").is_file():
-        before = load_folder(target).config
-        text_settings, chosen = before.text, Preset("", before.model, before.train)
-        _refuse_other_settings(sorted_settings, before)
-    elif target is not None and target.exists() and not overwrite:
-        raise existing_model(target, sources)
-    if chosen is None:
-        chosen = find_preset(preset, model=sorted_settings[ModelSettings], train=sorted_settings[TrainSettings])
-        resume = False
-    if chosen.train.threads is not None:
-        import torch
-
-        torch.set_num_threads(chosen.train.threads)
-    corpus = read(*sources, text=text, documents=documents, settings=text_settings)
-    plan = prepare(corpus, chosen, held_out=_held_out(val, text_settings))
-    folder, state = None, None
-    config = Config(corpus.settings, chosen.model, chosen.train, plan.tokenizer.vocab_size)
-    if target is not None and resume:
-        _refuse_other_text(target, corpus, plan.parts.held_out)
-        folder, state = RunFolder.reopen(target)
-    elif target is not None:
-        folder = RunFolder.create(target, config, plan.tokenizer, overwrite=overwrite)
-    _teach(plan, folder, began, state, watcher or (_ignore if quiet else None))
-    model = Model(ReferenceEngine(chosen.model, plan.net.get_weights()), plan.tokenizer, config=config, folder=target)
+    if isinstance(documents, str):
+        settings["documents"], documents = documents, None
+    request = Request(
+        sources, text, documents, out, preset, val, test, resume, more, init_from, overwrite, allow_inexact, settings
+    )  # fmt: skip
+    start = begin(request)
+    if start.is_over and request.target is not None:
+        return _finished(request.target, start, watcher)
+    with start.folder or nullcontext(), _shown(watcher, quiet) as watched:
+        given = tuple(os.fspath(source) for source in sources)
+        Teaching(start.plan, start.folder, watched, began, start.resume, start.more, start.restored, given).run()
+    plan = start.plan
+    model = Model(ReferenceEngine(plan.net.settings, plan.net.get_weights()), plan.tokenizer, config=start.config, folder=request.target)
     model.net = plan.net
     return model
 
 
-def model_name(sources: Sequence[str | os.PathLike[str]]) -> str:
-    """The name of a model that was given none: that of its first text."""
-    first = Path(os.fspath(sources[0])).name
-    stem = first.split(".")[0] if not first.startswith(".") else first.strip(".")
-    cleaned = "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in stem).strip("-")
-    return cleaned or "text"
+def _finished(target: Path, start: Beginning, watcher: Watcher | None) -> Model:
+    """The model of a training that is over already, when it is asked to go on: that is said, and nothing is done."""
+    if start.folder is not None:
+        start.folder.close()
+    _warn([(str(start.restored),)])
+    model = load(target)
+    if watcher is not None:
+        figures = {**model.run.last("finished"), "folder": str(target)}
+        told: dict[str, Any] = {field.name: figures.get(field.name) for field in dataclasses.fields(Closed)}
+        watcher(Closed(**told))
+    return model
 
 
-def existing_model(target: Path, sources: Sequence[str | os.PathLike[str]]) -> CheckpointError:
-    """The error for a folder that is there already: how to go on with it, or to replace it."""
-    from escriba.training.run import is_finished
+@contextmanager
+def _shown(watcher: Watcher | None, quiet: bool) -> Iterator[Watcher]:
+    """Who watches a training: the caller's own, nobody, or a display that suits the place and goes away at the end."""
+    if watcher is not None or quiet:
+        yield watcher or (lambda event: None)
+        return
+    from escriba.outputs.progress import display_for
 
-    texts = shlex.join(os.fspath(source) for source in sources)
-    if (target / "config.json").is_file() and not is_finished(target):
-        again = f"escriba train {texts} -o {shlex.quote(str(target))} --resume"
-        return CheckpointError(
-            f"{target} holds a training that is not finished",
-            hint=f"go on with it: {again}; or replace it: --overwrite; or choose another folder: -o",
-        )
-    return CheckpointError(f"{target} is there already", hint="replace it: --overwrite; or choose another folder: -o FOLDER")
-
-
-def _held_out(val: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], settings: TextSettings) -> Corpus | None:
-    names = [val] if isinstance(val, str | os.PathLike) else list(val)
-    return read(*names, settings=settings) if names else None
+    display = display_for()
+    try:
+        yield display
+    finally:
+        display.close()
 
 
-def _refuse_other_settings(given: Mapping[type, Mapping[str, Any]], before: Config) -> None:
-    """A resumed training keeps its settings: others are refused, with the difference shown."""
-    for section, met in ((TextSettings, before.text), (ModelSettings, before.model), (TrainSettings, before.train)):
-        for name, value in given[section].items():
-            kept = getattr(met, name)
-            if value is not None and getattr(met.but(**_alone(name, value)), name) != kept:
-                raise SettingsError(
-                    f"{name} is {value!r}, but the training to resume has {kept!r}",
-                    expected="the same settings, or none: they are read from the folder",
-                    hint="train anew with --overwrite, or into another folder with -o",
-                )
+def _text(value: object, what: str) -> str:
+    """A string.
+
+    Raises:
+        TextError: it is something else.
+    """
+    if not isinstance(value, str):
+        raise TextError(f"{what} is {value!r:.60}, of type {type(value).__name__}", expected="a string")
+    return value
 
 
-def _alone(name: str, value: Any) -> dict[str, Any]:
-    """One setting; of the three lengths of training only one may stand."""
-    lengths = ("steps", "epochs", "minutes")
-    return {**dict.fromkeys(lengths), name: value} if name in lengths else {name: value}
+def _path(value: object, what: str) -> Path:
+    """A path.
 
-
-def _refuse_other_text(target: Path, corpus: Corpus, held_out: Corpus | None) -> None:
-    known = Run.read(target).last("begun").get("corpus", {})
-    if known and known.get("sha256") != corpus.sha256:
-        raise TextError(
-            f"this is not the text of the training in {target}: {corpus.characters:,} characters, there {known.get('characters'):,}",
-            expected="the very same text",
-            hint="train anew with --overwrite, or into another folder with -o",
-        )
-    measured = None if held_out is None else held_out.sha256
-    if known.get("held_out_sha256", measured) != measured:
-        raise TextError(
-            f"the held-out text is not that of the training in {target}",
-            expected="the very same --val, or none if there was none",
-            hint="give the --val that it began with",
-        )
+    Raises:
+        CheckpointError: it is something else.
+    """
+    if not isinstance(value, str | os.PathLike):
+        raise CheckpointError(f"{what} is {value!r:.60}, of type {type(value).__name__}", expected="a path, or a name under models/")
+    return Path(os.fspath(value))
 
 
 def _require_torch() -> None:
@@ -352,19 +338,3 @@ def _warn(notices: Iterable[Sequence[str]]) -> None:
     """Says once each what the prompts held that the model does not know."""
     for notice in dict.fromkeys(one for several in notices for one in several):
         warnings.warn(notice, UserWarning, stacklevel=3)
-
-
-def _teach(plan: Plan, folder: RunFolder | None, began: float, state: TrainingState | None, watcher: Watcher | None) -> None:
-    from escriba.outputs.progress import ProgressDisplay
-    from escriba.teaching import Teaching
-
-    display = ProgressDisplay() if watcher is None else None
-    try:
-        Teaching(plan, folder, watcher or display or _ignore, began, state).run()
-    finally:
-        if display is not None:
-            display.close()
-
-
-def _ignore(event: Any) -> None:
-    """Watches nothing."""

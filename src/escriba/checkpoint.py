@@ -138,9 +138,9 @@ def _binding(folder: Path) -> dict[str, Any]:
 
 
 def save_weights(folder: Path, weights: Mapping[str, np.ndarray], file: str = "model.safetensors") -> None:
-    """Writes the weights in float32, bound by hashes to the folder's config.json and tokenizer.json."""
+    """Writes the weights in float32, with a hash of their numbers, bound by hashes to the folder's config.json and tokenizer.json."""
     arrays = {name: np.asarray(array, np.float32) for name, array in weights.items()}
-    replace_file(folder / file, tensor_bytes(arrays, _binding(folder)))
+    replace_file(folder / file, tensor_bytes(arrays, _binding(folder), sealed=True))
 
 
 def kept_weights(folder: Path) -> list[str]:

@@ -1,6 +1,6 @@
 """Every error that Escriba raises on purpose, each with what was met, what was expected and what to do.
 
-It knows nothing of texts, models or files: only how an error is built and shown.
+It knows nothing of texts, models or files: only how an error is built and shown, and how a command is typed on this system.
 
 The tree:
 
@@ -17,7 +17,13 @@ The tree:
 from __future__ import annotations
 
 import difflib
+import os
+import platform
+import re
+import shlex
+import shutil
 from collections.abc import Iterable
+from pathlib import Path
 
 __all__ = [
     "CheckpointError",
@@ -28,8 +34,13 @@ __all__ = [
     "TextError",
     "TrainingError",
     "UnknownSymbolError",
+    "install_hint",
     "near_name",
+    "typed",
 ]
+
+CPU_BUILD = "python -m pip install torch --index-url https://download.pytorch.org/whl/cpu"
+"""What takes PyTorch's build without CUDA."""
 
 
 class EscribaError(Exception):
@@ -92,7 +103,7 @@ class MissingExtraError(EscribaError, ImportError):
     def __init__(self, what: str, extra: str, module: str) -> None:
         super().__init__(
             f"{what} needs the Python package {module!r}, which is not installed",
-            hint=f'python -m pip install "escriba[{extra}]"',
+            hint=install_hint(extra),
         )
         self.extra = extra
         self.module = module
@@ -102,3 +113,50 @@ def near_name(name: str, names: Iterable[str]) -> str | None:
     """The one of `names` that is spelt most like `name`, or None when none is near."""
     near = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
     return near[0] if near else None
+
+
+def typed(*words: str | os.PathLike[str], windows: bool | None = None) -> str:
+    """A command line as a person types it in a shell of this system; it can be copied from an error into a terminal.
+
+    Args:
+        *words: the command and its arguments, unquoted.
+        windows: for cmd and PowerShell, which have only the double quotes in common, or for a POSIX shell; None: for this system.
+    """
+    plain = [os.fspath(word) for word in words]
+    windows = os.name == "nt" if windows is None else windows
+    return " ".join(map(_quoted_for_windows, plain)) if windows else shlex.join(plain)
+
+
+def _quoted_for_windows(word: str) -> str:
+    """A word in double quotes where it needs them; a quote inside is doubled, and so are backslashes that would hide the last quote."""
+    if re.fullmatch(r"[\w./\\:+-]+", word):
+        return word
+    doubled = word.replace('"', '""')
+    last = len(doubled) - len(doubled.rstrip("\\"))
+    return f'"{doubled}{doubled[len(doubled) - last :]}"'
+
+
+def install_hint(extra: str, *, system: str | None = None, machine: str | None = None, nvidia: bool | None = None) -> str:
+    """What to type to install an extra on this machine, or that it cannot be had there.
+
+    Args:
+        extra: the extra of the package, such as "train".
+        system: as `platform.system` names it; None: this one.
+        machine: as `platform.machine` names it; None: this one.
+        nvidia: whether there is an NVIDIA card; None: whether one is seen.
+    """
+    line = f'python -m pip install "escriba[{extra}]"'
+    if extra == "plot":
+        return line
+    system, machine = system or platform.system(), machine or platform.machine()
+    if system == "Darwin" and machine == "x86_64":
+        return (
+            "PyTorch has no recent build for Macs with an Intel processor: there Escriba writes and scores, and trains nothing; "
+            "train on another machine and copy the model folder. If this Mac has an Apple processor, its Python is one for Intel: "
+            f"take Python for arm64, then {line}"
+        )
+    if nvidia is None:
+        nvidia = shutil.which("nvidia-smi") is not None or Path("/proc/driver/nvidia").exists()
+    if system == "Linux" and machine == "x86_64" and not nvidia:
+        return f"{CPU_BUILD}\n      {line}\n      (the first line takes PyTorch's build for processors alone: 192 MB instead of 3 GB)"
+    return line

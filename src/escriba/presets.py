@@ -15,11 +15,19 @@ __all__ = ["PRESETS", "Preset", "preset"]
 
 
 class Preset(NamedTuple):
-    """What a preset sets, and in a sentence what it is for."""
+    """What a preset sets, and in a sentence what it is for.
+
+    Attributes:
+        purpose: the sentence.
+        model: the network.
+        train: how it learns.
+        sizes: the hidden sizes among which the machine's speed chooses, where a time is the measure; none: always the model's own.
+    """
 
     purpose: str
     model: ModelSettings
     train: TrainSettings
+    sizes: tuple[int, ...] = ()
 
 
 PRESETS: Mapping[str, Preset] = {
@@ -30,6 +38,7 @@ PRESETS: Mapping[str, Preset] = {
             batch_size=32, seq_len=128, optimizer="adamw", learning_rate=8e-3, beta2=0.99, weight_decay=0.05, schedule="cosine",
             warmup_steps=30, clip_norm=1.0, minutes=5,
         ),
+        sizes=(128, 192, 256, 384, 512),
     ),
     "tutorial": Preset(
         "the lessons' own network and training: GRU 1024 on shuffled windows of 100, Adam",
@@ -69,4 +78,4 @@ def preset(name: str = "small", *, model: Mapping[str, Any] | None = None, train
     model_changes = dict(model or {})
     if model_changes.get("cell", found.model.cell) != found.model.cell:  # what belongs to the preset's own cell does not carry over
         model_changes = {"activation": "tanh", "reset": "after", **model_changes}
-    return Preset(found.purpose, found.model.but(**model_changes), found.train.but(**changes))
+    return found._replace(model=found.model.but(**model_changes), train=found.train.but(**changes))

@@ -97,27 +97,33 @@ class Begun:
     Attributes:
         folder: where the model will be, or None for a model in memory.
         source: what is read, in a line.
+        lines: more of the text, as pairs of a name and a line: its symbols, its parts.
         notes: what was noticed in the text and in cutting it, as sentences.
         network: the network in a line.
         parameters: how many numbers it learns.
         vocab_size: symbols in the vocabulary.
         examples: how examples are cut, in a line.
         precision: of the products, "float32" or "bf16".
+        device: where it learns, "cpu", "cuda" or "mps".
+        threads: of the processor.
         symbols_per_s: symbols learnt a second, measured just now.
         estimated_s: seconds that training will take.
         megabytes: size of the model's weights.
         characters_per_symbol: of the training part; 1 for characters.
-        restored: what a resumed training goes on from, or None.
+        restored: what the training goes on from, in a sentence, or None.
     """
 
     folder: str | None
     source: str
+    lines: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
     network: str
     parameters: int
     vocab_size: int
     examples: str
     precision: str
+    device: str
+    threads: int
     symbols_per_s: float
     estimated_s: float
     megabytes: float
@@ -192,8 +198,8 @@ class Run:
         """The history in a model folder; a missing or torn one is as much as can be read."""
         events = []
         try:
-            for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
-                event = json.loads(line)
+            for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").split("\n"):
+                event = json.loads(line) if line else None
                 if isinstance(event, dict):
                     events.append(event)
         except (OSError, ValueError):
@@ -206,8 +212,9 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether the training came to its end."""
-        return bool(self.last("finished"))
+        """Whether the training came to its end, and was not taken further since."""
+        kinds = [line.get("event") for line in self.events if line.get("event") in ("begun", "more", "finished")]
+        return bool(kinds) and kinds[-1] == "finished"
 
     @property
     def evaluations(self) -> list[dict[str, Any]]:

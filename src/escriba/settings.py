@@ -5,12 +5,13 @@ It knows nothing of how a setting is used; the presets are in `presets.py` besid
 
 from __future__ import annotations
 
+import re
 import types
 import typing
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from escriba.errors import SettingsError, near_name
 
@@ -153,15 +154,33 @@ class TrainSettings(Settings):
     sample_length: int = Field(200, ge=0, le=100_000, description="characters in a sample; 0: no samples")
     sample_temperatures: tuple[float, ...] = Field((0.5, 0.8, 1.0), description="temperatures of the samples")
     sample_prompt: str = Field("", max_length=10_000, description="what the samples go on from")
-    keep_every: str | None = Field(
-        None, pattern=r"^(epoch|[1-9][0-9]{0,8})$", description="also keep the weights of every epoch, or of every N steps"
-    )
+    keep_every: str | None = Field(None, description="also keep the weights of every epoch, or of every N steps: epoch, or a number")
     seed: int = Field(1, ge=0, lt=2**63, description="seed of weights, order and dropout")
     precision: Literal["auto", "float32", "bf16"] = Field(
-        "auto", description="precision of the products in training; auto: bf16 where the processor multiplies it itself"
+        "auto", description="precision of the products in training; auto: the fastest, bf16 only where the hardware multiplies it"
     )
-    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?|mps)$", description="where to train: cpu, cuda or mps")
-    threads: int | None = Field(None, ge=1, le=1024, description="threads of the processor; none: PyTorch's choice")
+    device: str = Field("auto", description="where to train: cpu, cuda, cuda:1 or mps; auto: the fastest that is there")
+    threads: int | None = Field(None, ge=1, le=1024, description="threads of the processor; none, or auto: the fastest number")
+
+    @field_validator("keep_every", mode="before")
+    @classmethod
+    def _epoch_or_number(cls, value: object) -> object:
+        typed = str(value).strip() if isinstance(value, int | str) else ""
+        if value is not None and not re.fullmatch("epoch|[1-9][0-9]{0,8}", typed):
+            raise ValueError("the word epoch, or a number of steps, 1 to 999,999,999")
+        return None if value is None else typed
+
+    @field_validator("device")
+    @classmethod
+    def _known_device(cls, value: str) -> str:
+        if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?|mps", value):
+            raise ValueError("auto, cpu, cuda, mps, or one of several GPUs as cuda:1")
+        return value
+
+    @field_validator("threads", mode="before")
+    @classmethod
+    def _auto_is_none(cls, value: object) -> object:
+        return None if value == "auto" else value
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

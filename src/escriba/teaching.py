@@ -8,8 +8,9 @@ from __future__ import annotations
 import datetime as dt
 import platform
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,13 +24,13 @@ from escriba.results import Begun, Closed, Sampled
 from escriba.settings import SampleSettings
 from escriba.text.batches import Batches
 from escriba.text.encoded import EncodedText
+from escriba.text.summary import lines_before_training
 from escriba.training.evaluation import evaluate_part
-from escriba.training.events import CheckpointDue, EpochEnded, Evaluated, Finished, Progress, SampleDue
-from escriba.training.interrupt import StopRequest
+from escriba.training.events import CheckpointDue, EpochEnded, Evaluated, Finished, Progress, SampleDue, SteppedBack
+from escriba.training.interrupt import StopRequest, quiet_if_broken
 from escriba.training.plan import Plan, characters_per_symbol
 from escriba.training.run import RunFolder
 from escriba.training.state import TrainingState
-from escriba.training.step import chosen_precision
 from escriba.training.trainer import Fit, fit
 
 __all__ = ["Teaching", "Watcher"]
@@ -52,6 +53,9 @@ class Teaching:
         watcher: who watches.
         began: the clock (``time.perf_counter``) when the whole command began.
         resume: the state to go on from.
+        more: the state of a finished training, after which this one is a new phase.
+        restored: what is gone on from, in a sentence.
+        sources: the text's sources as they were given, by which it is found again.
     """
 
     plan: Plan
@@ -59,21 +63,24 @@ class Teaching:
     watcher: Watcher
     began: float
     resume: TrainingState | None = None
-    last_loss: float | None = None
+    more: TrainingState | None = None
+    restored: str | None = None
+    sources: tuple[str, ...] = ()
 
     def run(self) -> Closed:
         """Trains to the end, or until Ctrl-C; the plan's network then holds the kept weights.
 
         Raises:
-            TrainingError: the loss is no longer a number.
+            TrainingError: the loss is no longer a number, whatever was tried.
             CheckpointError: the folder can no longer be written to.
         """
-        speed = self.plan.speed()
-        budget_s = self._budget_s(speed)
-        self._begin(speed, budget_s)
-        training = fit(self.plan.net, self.plan.data, self.plan.train, choosing=self.plan.choosing, budget_s=budget_s, resume=self.resume)
-        reason = "length"
-        with StopRequest() as stop:
+        plan, self.watcher, reason = self.plan, quiet_if_broken(self.watcher), "length"
+        with _threads(plan.compute.threads), StopRequest() as stop:
+            speed = plan.speed()
+            budget_s = self._budget_s(speed)
+            self._begin(speed, budget_s)
+            settings = plan.train.but(device=plan.compute.device, precision=plan.compute.precision)
+            training = fit(plan.net, plan.data, settings, choosing=plan.choosing, budget_s=budget_s, resume=self.resume, more=self.more)
             for event in training:
                 self._take(event, training)
                 self.watcher(event)
@@ -81,11 +88,18 @@ class Teaching:
                     reason = event.reason
                 elif stop.requested:
                     training.stop()
-            if self.folder is not None and (reason == "interrupted" or training.step == 0):
-                self.folder.checkpoint(training.kept_weights(), training.state())
+            if self.folder is not None and (reason == "interrupted" or training.step == training.origin_step):
+                self._save(training)
             closed = self._close(training, reason, speed)
         self.watcher(closed)
         return closed
+
+    def _save(self, training: Fit) -> None:
+        """The weights to use, and all that going on needs: also where and how it ran, on which the last bits depend."""
+        if self.folder is not None:
+            state = training.state()
+            compute = {name: value for name, value in asdict(self.plan.compute).items() if name != "measured"}
+            self.folder.checkpoint(training.kept_weights(), replace(state, values={**state.values, "compute": compute}))
 
     def _budget_s(self, speed: float) -> float | None:
         """The seconds left for training when the whole command has so many minutes."""
@@ -111,46 +125,63 @@ class Teaching:
         begun = Begun(
             folder=None if self.folder is None else str(self.folder.target),
             source=repr(plan.corpus).strip("<>").removeprefix("Corpus: "),
-            notes=(*plan.corpus.notes, *plan.parts.notes, *plan.data.notes),
+            lines=lines_before_training(plan.parts, plan.tokenizer),
+            notes=(*plan.corpus.notes, *plan.parts.notes, *plan.data.notes, *plan.notes),
             network=f"{inputs}, {layers} {model.hidden_size}, {plan.tokenizer.vocab_size:,} symbols",
             parameters=plan.parameters,
             vocab_size=plan.tokenizer.vocab_size,
             examples=describe_examples(plan.data),
-            precision=chosen_precision(plan.train),
+            precision=plan.compute.precision,
+            device=plan.compute.device,
+            threads=plan.compute.threads,
             symbols_per_s=speed,
             estimated_s=budget_s if budget_s is not None else (symbols or 0.0) / speed,
             megabytes=plan.parameters * 4 / 1e6,
             characters_per_symbol=characters_per_symbol(plan.parts.train, plan.encoded),
-            restored=None if self.resume is None else f"step {self.resume.values['step']:,}: weights, optimizer, order and random states",
+            restored=self.restored,
         )
         if self.folder is not None:
-            self.folder.record(
-                "begun" if self.resume is None else "resumed",
-                date=now(),
-                versions={"escriba": __version__, "torch": torch.__version__, "numpy": np.__version__, "python": platform.python_version()},
-                machine=f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} threads",
-                parameters=begun.parameters,
-                precision=begun.precision,
-                examples=begun.examples,
-                corpus={
-                    "sources": [source.name for source in plan.corpus.sources],
-                    "characters": plan.corpus.characters,
-                    "documents": len(plan.corpus.documents) if plan.corpus.is_documents else None,
-                    "sha256": plan.corpus.sha256,
-                    "held_out_sha256": None if plan.parts.held_out is None else plan.parts.held_out.sha256,
-                    "train_symbols": len(plan.encoded),
-                    "choosing_symbols": 0 if plan.choosing is None else len(plan.choosing),
-                    "held_out_symbols": 0 if plan.held_out is None else len(plan.held_out),
+            here = {
+                "date": now(),
+                "versions": {
+                    "escriba": __version__,
+                    "torch": torch.__version__,
+                    "numpy": np.__version__,
+                    "python": platform.python_version(),
                 },
-            )
+                "machine": f"{platform.system()} {platform.machine()}",
+                "compute": f"{plan.compute.precision} on {plan.compute.device}, {plan.compute.threads} threads",
+            }
+            self.folder.session("began" if self.resume is None else "resumed", restored=self.restored, **here)
+            if self.resume is None:  # the history of a resumed training is that of one that never stopped
+                self.folder.record("begun" if self.more is None else "more", **here, **self._facts(begun))
         self.watcher(begun)
+
+    def _facts(self, begun: Begun) -> dict[str, Any]:
+        """What the history says of the text and the network."""
+        plan, parts = self.plan, self.plan.parts
+        return {
+            "parameters": begun.parameters,
+            "precision": begun.precision,
+            "examples": begun.examples,
+            "corpus": {
+                "sources": list(self.sources) or [source.name for source in plan.corpus.sources],
+                "characters": plan.corpus.characters,
+                "documents": len(plan.corpus.pieces) if plan.corpus.is_documents else None,
+                "sha256": plan.corpus.sha256,
+                "choosing_sha256": None if parts.choosing is None else parts.choosing.sha256,
+                "held_out_sha256": None if parts.held_out is None else parts.held_out.sha256,
+                "train_symbols": len(plan.encoded),
+                "choosing_symbols": 0 if plan.choosing is None else len(plan.choosing),
+                "held_out_symbols": 0 if plan.held_out is None else len(plan.held_out),
+            },
+        }
 
     def _take(self, event: Any, training: Fit) -> None:
         """Writes an event down, and does what it asks for."""
         folder = self.folder
         match event:
             case Progress():
-                self.last_loss = event.loss_nats if self.last_loss is None else 0.95 * self.last_loss + 0.05 * event.loss_nats
                 if folder is not None and event.step % RECORD_EVERY == 0:
                     folder.record(
                         "progress",
@@ -177,8 +208,10 @@ class Teaching:
                 )
             case SampleDue():
                 self._sample(event.step)
+            case SteppedBack() if folder is not None:
+                folder.record("stepped_back", step=event.step, loss_nats=event.loss_nats, learning_rate=event.learning_rate)
             case CheckpointDue() if folder is not None:
-                folder.checkpoint(training.kept_weights(), training.state())
+                self._save(training)
                 if event.keep is not None:
                     folder.keep(event.keep, training.present_weights())
 
@@ -209,7 +242,7 @@ class Teaching:
             epochs=training.step / len(plan.data),
             symbols_seen=training.symbols_seen,
             elapsed_s=training.elapsed_s,
-            train_loss_nats=self.last_loss,
+            train_loss_nats=training.smoothed_loss,
             loss_nats=loss,
             bits_per_char=None if loss is None else self._bits_per_char(loss, plan.parts.held_out, plan.held_out),
             perplexity=None if loss is None else perplexity(loss),
@@ -217,8 +250,22 @@ class Teaching:
         )
         if self.folder is not None:
             figures = {name: value for name, value in closed.as_dict().items() if name != "folder"}
-            self.folder.record("interrupted" if reason == "interrupted" else "finished", date=now(), **figures)
+            if reason == "interrupted":
+                self.folder.session("interrupted", date=now(), **figures)
+            else:
+                self.folder.record("finished", date=now(), **figures)
         return closed
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """PyTorch with so many threads inside, and as many as before after it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def describe_examples(data: Batches) -> str:

@@ -5,9 +5,11 @@ It knows nothing of models: names, shapes and what they mean come from the calle
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ __all__ = ["canonical_json", "read_json", "read_tensors", "replace_file", "sha25
 MOST_HEADER = 1_000_000
 MOST_JSON = 256_000_000
 SEAL = "data_sha256"
+PAUSES_S = (0.01, 0.02, 0.04, 0.08, 0.15, 0.2, 0.25, 0.25)
 DTYPES: Mapping[str, str] = {"F64": "<f8", "F32": "<f4", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "U8": "|u1", "BOOL": "|b1"}
 
 
@@ -40,7 +43,7 @@ def replace_file(path: Path, content: bytes) -> None:
     """Writes a file in one piece: a sibling is written and flushed, then takes its name. A reader sees the old or the new, never half.
 
     Raises:
-        CheckpointError: the disk is full, the folder cannot be written to.
+        CheckpointError: the disk is full, the folder cannot be written to, another program keeps the file open (on Windows).
     """
     sibling = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -48,12 +51,27 @@ def replace_file(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        sibling.replace(path)
+        _take_name(sibling, path)
     except OSError as error:
-        sibling.unlink(missing_ok=True)
-        raise CheckpointError(
-            f"{path} could not be written: {error.strerror or error}", hint="free some space, or choose another folder with -o"
-        ) from error
+        hint = "free some space, or choose another folder with -o"
+        if isinstance(error, PermissionError) and sibling.exists():
+            hint = "close the program that has it open (a synchronized folder, a virus scanner), or choose another folder with -o"
+        raise CheckpointError(f"{path} could not be written: {error.strerror or error}", hint=hint) from error
+    finally:  # it is there no more, unless something failed
+        with contextlib.suppress(OSError):
+            sibling.unlink(missing_ok=True)
+
+
+def _take_name(sibling: Path, path: Path) -> None:
+    """Renames, again and again for a second: Windows refuses as long as a reader, an indexer or a virus scanner has the old file open."""
+    for pause_s in PAUSES_S:
+        try:
+            sibling.replace(path)
+        except PermissionError:
+            time.sleep(pause_s)
+        else:
+            return
+    sibling.replace(path)
 
 
 def read_json(path: Path) -> Any:

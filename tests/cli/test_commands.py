@@ -19,6 +19,7 @@ import pytest
 import escriba
 import escriba.api
 from escriba.cli.main import COMMANDS
+from escriba.errors import typed
 
 Run = Callable[..., Any]
 TINY = ("--hidden-size", "8", "--set", "train.batch_size=8", "--set", "train.seq_len=20", "--set", "model.embedding_dim=6")
@@ -276,10 +277,10 @@ def test_ctrl_c_saves_and_resume_goes_on(text: str, here: Path, run: Run) -> Non
     assert (process.returncode, out) == (130, ""), err
     assert "Traceback" not in err
     (line,) = [line for line in err.splitlines() if line.startswith("go on:")]
-    assert line == 'go on:    escriba train story.txt --val "my val.txt" -o fox --resume'
+    assert line == "go on:    " + typed("escriba", "train", "story.txt", "--val", "my val.txt", "-o", "fox", "--resume")
     stopped = escriba.load("fox")
     assert len(stopped.generate("The ", 20)) == 24
-    steps = stopped.run.last("interrupted")["steps"]
+    steps = json.loads(Path("fox/training/sessions.jsonl").read_text(encoding="utf-8").splitlines()[-1])["steps"]
     assert 100 <= steps < 1000
     again = run("train", text, "-o", "fox", "--steps", "1000", *TINY)
     assert again.code == 1

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from escriba.model import cells
 from escriba.model.cells import CELLS, Layer, LayerState
 from escriba.settings import ModelSettings
 
@@ -143,3 +144,31 @@ def test_the_first_state_is_zero(settings: ModelSettings) -> None:
     state = layer.initial_state(B)
     assert [tuple(one.shape) for one in state] == [(B, H)] * layer.states
     assert all(not one.any() for one in state)
+
+
+@pytest.mark.parametrize("fused", [None, False], ids=["as here", "without a fused loop"])
+def test_scan_is_step_folded_in_bf16(settings: ModelSettings, fused: bool | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With products in bfloat16 a scan works on every processor, forward and back, and gives what the steps give, to bfloat16's own."""
+    if fused is not None:
+        monkeypatch.setattr(cells, "fused_lstm_does_bf16", lambda: fused)
+    layer, x_BTE, state = make(settings, torch.float32)
+    expected, expected_state = folded(layer, x_BTE, state)
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs, after = layer.scan(x_BTE, state)
+    for met, wanted in zip((outputs, *after), (expected, *expected_state), strict=True):
+        torch.testing.assert_close(met.float(), wanted, rtol=0.05, atol=0.05)
+    assert not torch.equal(outputs.float(), expected)
+    sum(one.float().sum() for one in (outputs, *after)).backward()  # type: ignore[union-attr]
+    assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in layer.parameters())
+
+
+def test_the_fused_loop_is_tried_once() -> None:
+    """Whether it does bfloat16 is found by trying it, also where no gradients are wanted; in float32 nobody asks."""
+    cells.fused_lstm_does_bf16.cache_clear()
+    layer, x_BTE, state = make(VARIANTS["lstm"], torch.float32)
+    layer.scan(x_BTE, state)
+    assert cells.fused_lstm_does_bf16.cache_info().misses == 0
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        for _ in range(3):
+            layer.scan(x_BTE, state)
+    assert cells.fused_lstm_does_bf16.cache_info().misses == 1

@@ -181,6 +181,31 @@ def test_settings_by_name_and_their_bounds() -> None:
         LanguageModel(0, hidden_size=8)
 
 
+@pytest.mark.parametrize("wrong", ["a", "66", 66.0, True, None, -1, 2**31, [66]])
+def test_a_vocabulary_size_that_is_none(wrong: object) -> None:
+    """The size of the vocabulary is a whole number of 1 or more; NumPy's are as good as Python's."""
+    with pytest.raises(SettingsError, match="vocab_size is") as caught:
+        LanguageModel(wrong, hidden_size=8)  # type: ignore[arg-type]
+    assert "a whole number, 1 or more" in (caught.value.expected or "")
+    size = LanguageModel(np.int64(V), hidden_size=8).vocab_size  # type: ignore[arg-type]
+    assert (size, type(size)) == (V, int)
+
+
+@pytest.mark.parametrize("wrong", ["a", 1.5, True, None, -1, 2**63])
+def test_a_seed_that_is_none(wrong: object) -> None:
+    """The seed is a whole number, 0 or more."""
+    with pytest.raises(SettingsError, match="seed is"):
+        LanguageModel(V, hidden_size=8, seed=wrong)  # type: ignore[arg-type]
+    LanguageModel(V, hidden_size=8, seed=0)
+
+
+def test_settings_of_another_kind() -> None:
+    """What is not ModelSettings is refused, with how single settings are given."""
+    with pytest.raises(SettingsError, match="settings is 'gru'") as caught:
+        LanguageModel(V, "gru")  # type: ignore[arg-type]
+    assert "cell=" in (caught.value.hint or "")
+
+
 def test_dropout_is_for_training_alone() -> None:
     """In use nothing is dropped; in training draws differ, the share is right, and the mean is kept."""
     net = LanguageModel(V, SMALL["gru"].but(dropout=0.25))

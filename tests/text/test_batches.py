@@ -142,6 +142,7 @@ def test_a_short_text_takes_smaller_numbers_and_says_so() -> None:
     data = windows(np.arange(30), seq_len=9, batch_size=64)
     assert (data.batch_size, data.seq_len, len(data)) == (3, 9, 1)
     assert data.notes == ("The text is short: batch_size is 3 instead of 64.",)
+    assert repr(data).endswith(data.notes[0])
     lanes = streams(np.arange(30))
     assert (lanes.batch_size, lanes.seq_len, len(lanes)) == (1, 29, 1)
     assert len(lanes.notes) == 2
@@ -204,4 +205,7 @@ def test_it_shows_the_lesson_of_each_step() -> None:
     data = streams(corpus.encode(CharTokenizer.fit(corpus)))
     assert data.show(2) == "step    0  input 1 'a' -> target 2 'b'\nstep    1  input 2 'b' -> target 3 'c'"
     assert streams(np.array([7, 8, 9])).show().split("\n")[-1] == "step    1  input 8 -> target 9"
-    assert repr(data) == "<Streams: 1 examples, 1 batches an epoch, batch_size 1, seq_len 3>"
+    with pytest.raises(SettingsError, match="n is -1"):
+        data.show(-1)
+    assert repr(data).startswith("<Streams: 1 examples, 1 batches an epoch, batch_size 1, seq_len 3>  The text is short: ")
+    assert repr(streams(np.arange(9), seq_len=4, batch_size=2)) == "<Streams: 2 examples, 1 batches an epoch, batch_size 2, seq_len 4>"

@@ -77,7 +77,7 @@ def test_a_name_with_signs_of_patterns(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    """A near name in the same folder is offered; a text, an address or nothing in place of a name is recognized."""
+    """A near name in the same folder is offered; a text or nothing in place of a name is recognized."""
     write(tmp_path, "quijote.txt", "x")
     with pytest.raises(TextError, match="there is no file") as caught:
         read(tmp_path / "quixote.txt")
@@ -86,8 +86,6 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         read(tmp_path / "nowhere" / "quijote.txt")
     with pytest.raises(TextError, match="looks like a text"):
         read("Two lines\nof text")
-    with pytest.raises(TextError, match="is an address"):
-        read("https://example.org/a.txt")
     with pytest.raises(TextError, match="empty"):
         read("")
     with pytest.raises(TextError, match=r"cannot be read|there is no file"):

@@ -267,3 +267,6 @@ def test_it_shows_itself() -> None:
     assert tokenizer.table(1).endswith("and 3 more")
     assert repr(tokenizer.table(1)) == tokenizer.table(1)
     assert repr(tokenizer) == "<CharTokenizer: 4 symbols, with <unk> and <eos>>"
+    for wrong in (-1, 1.5, True):
+        with pytest.raises(SettingsError, match=f"n is {wrong}"):
+            tokenizer.table(wrong)  # type: ignore[arg-type]

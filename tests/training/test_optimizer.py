@@ -131,3 +131,24 @@ def test_copy_into() -> None:
     values[0] += 1
     assert (net.weight == 7).all()
     assert (net.bias == 8).all()
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+def test_one_pass_over_memory(optimizer: str) -> None:
+    """On a processor the update is PyTorch's fused one, and gives what the ordinary one gives."""
+    nets = [small_net(), small_net()]
+    settings = TrainSettings(optimizer=optimizer, learning_rate=0.1, weight_decay=0.1)  # type: ignore[arg-type]
+    optimizers = [build_optimizer(net, settings) for net in nets]
+    assert all(group["fused"] for group in optimizers[0].param_groups)
+    for group in optimizers[1].param_groups:
+        group["fused"] = False
+    random = torch.Generator().manual_seed(1)
+    for _ in range(5):
+        gradients = [torch.randn(parameter.shape, generator=random) for parameter in nets[0].parameters()]
+        for net, one in zip(nets, optimizers, strict=True):
+            for parameter, gradient in zip(net.parameters(), gradients, strict=True):
+                parameter.grad = gradient.clone()
+            one.step()
+    for met, wanted in zip(nets[0].parameters(), nets[1].parameters(), strict=True):
+        torch.testing.assert_close(met, wanted, rtol=1e-5, atol=1e-6)
+    assert not torch.equal(nets[0].weight, torch.ones(2, 3))

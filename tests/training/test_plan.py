@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from escriba.errors import SettingsError
-from escriba.presets import preset
+from escriba.model.language_model import LanguageModel
+from escriba.presets import Preset, preset
 from escriba.settings import ModelSettings, TextSettings, TrainSettings
-from escriba.text.batches import Documents, Streams, Windows
+from escriba.text.batches import Batches, Documents, Streams, Windows
 from escriba.text.corpus import read
 from escriba.text.encoded import EncodedText
-from escriba.training.plan import characters_per_symbol, make_batches, prepare, sort_settings
+from escriba.text.tokenizer import CharTokenizer
+from escriba.training import plan as module
+from escriba.training.plan import SYMBOLS_PER_PARAMETER, characters_per_symbol, fitting_size, make_batches, prepare, sort_settings
+from escriba.training.probe import Compute
 
 TINY = preset(model={"hidden_size": 8, "embedding_dim": 4}, train={"batch_size": 8, "seq_len": 16, "steps": 10})
+
+
+ON_CPU = Compute("cpu", "float32", 1, 1000.0, measured=True)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is measured is remembered in a folder of the test's own; one step is measure enough."""
+    monkeypatch.setenv("ESCRIBA_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("ESCRIBA_PROBE", raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
 def test_settings_are_sorted_by_stage() -> None:
@@ -127,9 +145,10 @@ def test_the_ends_of_documents_are_symbols(names: tuple[str, ...]) -> None:
     assert characters_per_symbol(part, plan.encoded) == part.characters / (part.characters + len(part.documents))
 
 
-def test_measuring_the_speed_leaves_no_trace(story: str) -> None:
+@pytest.mark.parametrize("compute", [None, Compute("cpu", "float32", 1, 0.0, measured=False)], ids=["measured", "not measured"])
+def test_measuring_the_speed_leaves_no_trace(compute: Compute | None, story: str) -> None:
     """It finds a speed, and the network learns nothing from it: neither weights nor gradients, nor its mode."""
-    plan = prepare(read(text=story), TINY._replace(model=TINY.model.but(dropout=0.5)))
+    plan = prepare(read(text=story), TINY._replace(model=TINY.model.but(dropout=0.5)), compute=compute)
     before = plan.net.get_weights()
     assert plan.speed() > 0
     for name, array in plan.net.get_weights().items():
@@ -146,3 +165,126 @@ def test_symbols_to_learn(story: str) -> None:
         if "epochs" in length:
             steps = -(-len(plan.data) // 2)
         assert plan.symbols_to_learn() == (None if steps is None else pytest.approx(steps * 8 * 16))
+
+
+def test_a_choosing_text_of_ones_own(story: str) -> None:
+    """It is what is chosen by, and all of the training part is learnt from."""
+    corpus, own = read(text=story), read(text="the cat sat. " * 30)
+    plan = prepare(corpus, TINY, choosing=own, compute=ON_CPU)
+    assert plan.parts.choosing is not None
+    assert plan.parts.choosing.text == own.text
+    assert plan.parts.train.text == story[: int(0.9 * len(story))]
+
+
+def test_a_tokenizer_of_ones_own(story: str) -> None:
+    """A vocabulary that is given is used as it is, and none is fitted."""
+    wider = CharTokenizer.fit(story + "ЖЩ")
+    plan = prepare(read(text=story), TINY, vocabulary=wider, compute=ON_CPU)
+    assert plan.tokenizer is wider
+    assert plan.net.vocab_size == wider.vocab_size
+    np.testing.assert_array_equal(plan.encoded.ids, wider.encode(plan.parts.train.text))
+
+
+def test_where_it_learns_is_measured_or_given(story: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plan measures where the network learns fastest; of a resumed run, whose choice is given, nothing is measured."""
+    plan = prepare(read(text=story), TINY)
+    assert plan.compute.measured
+    assert plan.speed() == plan.compute.symbols_per_s > 0
+    monkeypatch.setattr(module, "probe", None)
+    given = prepare(read(text=story), TINY._replace(train=TINY.train.but(steps=None, minutes=1)), compute=ON_CPU)
+    assert given.compute is ON_CPU
+    assert given.speed() == 1000.0
+    assert given.net.settings == TINY.model
+
+
+def test_a_device_that_is_not_there(story: str) -> None:
+    """It is refused before training."""
+    with pytest.raises(SettingsError, match="device is 'cuda:99'"):
+        prepare(read(text=story), TINY._replace(train=TINY.train.but(device="cuda:99")))
+
+
+SIZED = preset(train={"minutes": 1, "batch_size": 8, "seq_len": 16})
+Speeds = Callable[[Callable[[int], float]], list[int]]
+
+
+@pytest.fixture
+def speeds(monkeypatch: pytest.MonkeyPatch) -> Speeds:
+    """``speeds(of)``: a network of a hidden size is measured as fast as the function says; gives the sizes that were measured."""
+
+    def pretend(of: Callable[[int], float]) -> list[int]:
+        seen: list[int] = []
+
+        def measure(net: LanguageModel, data: Batches, settings: TrainSettings) -> Compute:
+            seen.append(net.settings.hidden_size)
+            return Compute("cpu", "float32", settings.threads or 2, of(seen[-1]), measured=True)
+
+        monkeypatch.setattr(module, "probe", measure)
+        return seen
+
+    return pretend
+
+
+def work(size: int) -> int:
+    """About the parameters of the preset's network with that hidden size, on the story."""
+    return 3 * size * (size + size // 4 + 2) + 40 * (size + size // 4)
+
+
+@pytest.mark.parametrize(("times", "size"), [(0.5, 128), (2.5, 128), (7, 192), (25, 256), (100, 384), (300, 512), (1e5, 512)])
+def test_the_size_follows_the_machine(times: float, size: int, story: str, speeds: Speeds) -> None:
+    """The faster the machine, the larger the network that sees enough symbols in its minute; never larger than the preset's own."""
+    rate = times * SYMBOLS_PER_PARAMETER * work(128) ** 2 / (60 * 0.85)  # by times more than what 128 needs
+    speeds(lambda hidden_size: rate / work(hidden_size))
+    plan = prepare(read(text=story), SIZED)
+    assert plan.net.settings == SIZED.model.but(hidden_size=size, embedding_dim=size // 4)
+    assert plan.compute.symbols_per_s == rate / work(size)
+    if size == 512:
+        assert plan.notes == ()
+    else:
+        (note,) = plan.notes
+        assert note.startswith(f"hidden_size {size} instead of 512: this machine learns about ")
+        assert "--hidden-size 512" in note
+
+
+def test_a_small_network_that_is_slower_than_its_size_says(story: str, speeds: Speeds) -> None:
+    """The size that is foretold is measured; where that disappoints, a smaller one is taken, and measured too."""
+    enough = SYMBOLS_PER_PARAMETER * work(512) / (60 * 0.85)
+    seen = speeds(lambda size: 0.6 * enough if size == 512 else enough / 20)
+    plan = prepare(read(text=story), SIZED)
+    assert seen[:2] == [512, 384]
+    assert plan.net.settings.hidden_size == seen[-1] < 384
+    assert plan.compute.symbols_per_s == enough / 20
+    assert plan.compute.threads == 2
+
+
+@pytest.mark.parametrize(
+    ("chosen", "sized"),
+    [
+        pytest.param(SIZED, False, id="the size was named"),
+        pytest.param(SIZED._replace(train=SIZED.train.but(minutes=None, steps=5)), True, id="steps are the measure"),
+        pytest.param(preset("tutorial", train={"minutes": 1, "batch_size": 8, "seq_len": 16}), True, id="a lesson's own network"),
+    ],
+)
+def test_no_size_is_chosen(chosen: Preset, sized: bool, story: str, speeds: Speeds) -> None:
+    """Where the size was named, no time is the measure, or the preset is a lesson's, the network is the preset's, and alone measured."""
+    seen = speeds(lambda size: 1e-3)
+    plan = prepare(read(text=story), chosen, sized=sized)
+    assert plan.net.settings == chosen.model
+    assert plan.notes == ()
+    assert seen == [chosen.model.hidden_size]
+
+
+def test_without_measurement_no_size_is_chosen(story: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With measuring switched off the preset's own size stays."""
+    monkeypatch.setenv("ESCRIBA_PROBE", "off")
+    plan = prepare(read(text=story), SIZED)
+    assert plan.net.settings == SIZED.model
+    assert not plan.compute.measured
+
+
+@pytest.mark.parametrize(
+    ("symbols", "size"), [((39, 0, 0), 1), ((40, 0, 0), 1), ((99, 80, 0), 2), ((99, 79, 0), 1), ((99, 79, 120), 3), ((9e9, 9e9, 9e9), 3)]
+)
+def test_the_rule_of_sizes(symbols: tuple[float, ...], size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The largest network with enough symbols for its parameters; the smallest if none has."""
+    monkeypatch.setattr(module, "SYMBOLS_PER_PARAMETER", 4.0)
+    assert fitting_size({1: 10, 2: 20, 3: 30}, dict(zip((1, 2, 3), symbols, strict=True))) == size

@@ -22,14 +22,18 @@ __all__ = ["doctor_command"]
 
 BASE = ("numpy", "safetensors", "pydantic", "click", "rich", "charset-normalizer")
 OPTIONAL = {"torch": "train", "matplotlib": "plot"}
+MOST_MEASURED = 12
 
 
 @click.command("doctor")
 @click.argument("model", required=False, metavar="[MODEL]")
+@click.option("--measure", is_flag=True, help="Measure anew how fast this machine learns: a few seconds.")
 @json_option
-def doctor_command(model: str | None, as_json: bool) -> None:
+def doctor_command(model: str | None, measure: bool, as_json: bool) -> None:
     """Check this installation; with MODEL, check a model folder, every file of it."""
-    found = check_model(model) if model else check_installation()
+    if model and measure:
+        raise click.UsageError("--measure is of this machine: give it without a MODEL")
+    found = check_model(model) if model else check_installation(measure=measure)
     if as_json:
         print_json({"ok": all(row["ok"] for row in found), "checks": found})
     else:
@@ -45,8 +49,8 @@ def _row(what: str, found: str, *, ok: bool = True, hint: str | None = None) -> 
     return {"what": what, "found": found, "ok": ok, **({"hint": hint} if hint else {})}
 
 
-def check_installation() -> list[dict[str, Any]]:
-    """The packages, the machine, the place where models are kept."""
+def check_installation(*, measure: bool = False) -> list[dict[str, Any]]:
+    """The packages, the machine and how fast it learns, the place where models are kept."""
     rows = [
         _row("escriba", __version__),
         _row("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
@@ -60,7 +64,7 @@ def check_installation() -> list[dict[str, Any]]:
             rows.append(_row(name, "not installed; all but what needs it works", hint=f'python -m pip install "escriba[{extra}]"'))
             continue
         if name == "torch":
-            rows.append(_precision())
+            rows.extend(_training(measure=measure))
     free = shutil.disk_usage(Path.cwd()).free
     rows.append(
         _row("free space here", f"{free / 1e9:.1f} GB", ok=free > 2e8, hint=None if free > 2e8 else "a model needs tens of megabytes")
@@ -73,19 +77,41 @@ def check_installation() -> list[dict[str, Any]]:
     return rows
 
 
-def _precision() -> dict[str, Any]:
+def _training(*, measure: bool) -> list[dict[str, Any]]:
+    """Where and how this machine would learn, and every speed that was measured on it."""
     try:
         import torch
 
-        from escriba.training.step import best_precision
-
-        return _row(
-            "training", f"{best_precision('cpu')} on {torch.get_num_threads()} threads" + (", cuda" if torch.cuda.is_available() else "")
-        )
+        from escriba.settings import TrainSettings
+        from escriba.training.probe import measure_preset, remembered_measurements
+        from escriba.training.step import chosen_device, devices_here, has_bf16
     except (ImportError, OSError) as error:
-        return _row(
-            "training", f"PyTorch does not load: {error}", ok=False, hint='python -m pip install --force-reinstall "escriba[train]"'
+        return [
+            _row("training", f"PyTorch does not load: {error}", ok=False, hint='python -m pip install --force-reinstall "escriba[train]"')
+        ]
+    device = str(chosen_device(TrainSettings()))
+    precisions = "float32 or bf16" if has_bf16(device) else "float32"
+    rows = [
+        _row("devices", ", ".join(devices_here())),
+        _row("training", f"on {device}, {precisions}, at most {torch.get_num_threads()} threads: each training measures what is fastest"),
+    ]
+    if measure:
+        measure_preset()
+    for one in remembered_measurements()[-MOST_MEASURED:]:
+        shape, compute = one.shape, one.compute
+        inputs = "one-hot" if shape["embedding_dim"] is None else f"embedding {shape['embedding_dim']}"
+        layers = f"{shape['num_layers']} x {shape['cell']}" if shape["num_layers"] > 1 else shape["cell"]
+        named = [str(value) for value in one.asked.values() if value not in ("auto", None)]
+        rows.append(
+            _row(
+                "measured",
+                f"{layers} {shape['hidden_size']}, {inputs}, about {shape['vocab_size']} symbols, "
+                f"{shape['batch_size']} x {shape['seq_len']}: {compute.symbols_per_s:,.0f} symbols a second "
+                f"in {compute.precision} on {compute.device}, threads: {compute.threads}"
+                + (f" (as named: {', '.join(named)})" if named else ""),
+            )
         )
+    return rows
 
 
 def check_model(name: str) -> list[dict[str, Any]]:

@@ -16,6 +16,10 @@ from escriba.errors import EscribaError
 __all__ = ["list_command", "show_command"]
 
 
+LATEST = {"steps": "step", "epochs": "epoch", "elapsed_s": "elapsed_s"}
+"""What an unfinished training is known by: its last line of progress."""
+
+
 def facts(folder: Path) -> dict[str, Any]:
     """What a model folder says of itself."""
     from escriba.checkpoint import kept_weights, read_config
@@ -24,7 +28,8 @@ def facts(folder: Path) -> dict[str, Any]:
 
     config = read_config(folder)
     run = Run.read(folder)
-    closing = run.last("finished") or run.last("interrupted")
+    latest = run.last("progress")
+    closing = run.last("finished") if run.finished else {name: latest.get(key) for name, key in LATEST.items()}
     return {
         "model": str(folder),
         "cell": config.model.cell,

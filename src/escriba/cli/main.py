@@ -5,10 +5,12 @@ It knows nothing of what the commands do; each lives in a module that loads when
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, NoReturn, TextIO
 
 import click
 
@@ -16,6 +18,10 @@ from escriba import __version__
 from escriba.errors import EscribaError, near_name
 
 __all__ = ["cli", "main"]
+
+
+NO_READER = (errno.EPIPE, errno.EIO, *([errno.EINVAL] if os.name == "nt" else []))
+"""What systems say of a stream that nobody reads: of a pipe, of a terminal that was closed, of a pipe on Windows."""
 
 
 class _Entry(NamedTuple):
@@ -26,6 +32,7 @@ class _Entry(NamedTuple):
 
 COMMANDS = {
     "demo": _Entry("Begin", "begin", "Train for two minutes, write, score: see it all at once."),
+    "texts": _Entry("Begin", "texts", "List well-known texts, or fetch one."),
     "corpus": _Entry("Make", "make", "Show what would be read of a text, before training."),
     "train": _Entry("Make", "make", "Train a model on a text."),
     "list": _Entry("Make", "look", "List the models here."),
@@ -57,7 +64,6 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -79,21 +85,64 @@ def cli() -> None:
     """
 
 
+class _Stream:
+    """Standard output or standard error, in UTF-8 whatever the console, whose reader may go away (``| head``).
+
+    What is then still said on standard error is dropped: a training goes on. On standard output it is a BrokenPipeError, whatever the
+    system calls it, for there is no use in writing on. A stream that is not there (pythonw, a service of Windows) takes everything.
+    """
+
+    def __init__(self, stream: TextIO | None, *, talk: bool) -> None:
+        self._stream: Any = open(os.devnull, "w", encoding="utf-8") if stream is None else stream  # noqa: PTH123, SIM115
+        self._talk = talk
+        reconfigure = getattr(self._stream, "reconfigure", None)
+        if reconfigure is not None:  # half a surrogate pair is shown, not a crash
+            reconfigure(encoding="utf-8", errors="backslashreplace")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Writes, as a stream does."""
+        return int(self._guarded(self._stream.write, text) or 0)
+
+    def flush(self) -> None:
+        """Flushes, as a stream does."""
+        self._guarded(self._stream.flush)
+
+    def _guarded(self, call: Callable[..., Any], *arguments: str) -> Any:
+        try:
+            return call(*arguments)
+        except OSError as error:
+            if error.errno not in NO_READER:
+                raise
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())  # takes what is still buffered, too
+            if not self._talk:
+                raise BrokenPipeError(errno.EPIPE, error.strerror) from error
+            return None
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line and exits: 0, 1 (error), 2 (usage), 130 (interrupted)."""
-    for stream in (sys.stdout, sys.stderr):
-        reconfigure: Any = getattr(stream, "reconfigure", None)
-        if reconfigure is not None:  # UTF-8 whatever the console; half a surrogate pair is shown, not a crash
-            reconfigure(encoding="utf-8", errors="backslashreplace")
+    for name in ("stdout", "stderr"):
+        if not isinstance(getattr(sys, name), _Stream):
+            setattr(sys, name, _Stream(getattr(sys, name), talk=name == "stderr"))
     try:
         sys.exit(cli.main(arguments, prog_name="escriba", standalone_mode=False) or 0)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except EscribaError as error:
-        first, *rest = str(error).splitlines()
-        click.echo("\n".join([click.style("error: ", fg="red", bold=True) + first, *rest]), err=True)
-        sys.exit(1)
+        _fail(str(error))
+    except OSError as error:  # the disk, the folder, a right: nothing of which a traceback could tell more
+        place = f"{error.filename}: " if error.filename is not None else ""
+        _fail(f"{place}{error.strerror or error}")
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)
         sys.exit(130)
+
+
+def _fail(message: str) -> NoReturn:
+    first, *rest = message.splitlines() or [""]
+    click.echo("\n".join([click.style("error: ", fg="red", bold=True) + first, *rest]), err=True)
+    sys.exit(1)

@@ -11,10 +11,16 @@ from typing import Any
 import click
 
 from escriba.cli.options import Decorator, given, json_option, parse_sets, print_json, setting, text_options
+from escriba.cli.texts import fetch_first
+from escriba.cli.write import notes_on_stderr
+from escriba.errors import typed
 from escriba.presets import PRESETS
 from escriba.settings import ModelSettings, TrainSettings
 
 __all__ = ["corpus_command", "train_command"]
+
+SHOWN = 300
+"""Characters of a text's beginning."""
 
 
 @click.command("corpus", no_args_is_help=True)
@@ -34,20 +40,22 @@ def corpus_command(texts: tuple[str, ...], examples: int, as_json: bool, **optio
     """
     from escriba.text.corpus import read
 
+    fetch_first(texts)
     corpus = read(*texts, **given(options))
     summary = corpus.summary()
     if as_json:
         print_json(summary.as_dict())
         return
     click.echo(str(summary))
-    click.echo(f"\n{corpus.documents[0][:300]}" + ("..." if len(corpus.documents[0]) > 300 else ""))
+    opening = corpus.opening(SHOWN + 1)
+    click.echo(f"\n{opening[:SHOWN]}" + ("..." if len(opening) > SHOWN else ""))
     if examples:
         from escriba.text.batches import windows
         from escriba.text.tokenizer import TOKENIZERS
 
         settings = corpus.settings
         tokenizer = TOKENIZERS[settings.unit].fit(corpus, min_count=settings.min_count, unknown=settings.unknown)
-        click.echo(f"\n{windows(corpus.encode(tokenizer), seq_len=max(examples, 1), batch_size=1).show(examples)}")
+        click.echo(f"\n{windows(corpus.encode(tokenizer), seq_len=examples, batch_size=1).show(examples)}")
 
 
 def _train_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -66,29 +74,36 @@ def _train_options(command: Callable[..., Any]) -> Callable[..., Any]:
         setting(TrainSettings, "seed", metavar="N"),
         setting(TrainSettings, "keep_every", metavar="epoch|N", no_default=True),
         setting(TrainSettings, "precision"),
-        setting(TrainSettings, "device", metavar="cpu|cuda|mps"),
+        setting(TrainSettings, "device", metavar="auto|cpu|cuda|mps"),
         setting(TrainSettings, "threads", metavar="N"),
-        click.option("--val", multiple=True, metavar="FILE", help="A text of your own to hold out, instead of the last tenth."),
+        click.option(
+            "--val", multiple=True, metavar="FILE",
+            help="A text of your own to hold out, instead of the last tenth; beside --test what the best weights are chosen by.",
+        ),
+        click.option("--test", multiple=True, metavar="FILE", help="A text of your own to hold out."),
         click.option("--resume", is_flag=True, help="Go on with the unfinished training in the model folder."),
+        click.option("--more", metavar="MODEL", help="Train a finished model further on its text, in its place unless -o is given."),
+        click.option("--init-from", metavar="MODEL", help="Begin with the weights of a model, on any text: symbols are mapped by name."),
+        click.option("--allow-inexact", is_flag=True, help="Let --resume go on with other threads, precision or device than before."),
         click.option("--overwrite", is_flag=True, help="Replace a model that is there."),
         click.option(
             "--set", "sets", multiple=True, metavar="SECTION.KEY=VALUE", help="Any other setting: --set train.learning_rate=0.002"
         ),
         click.option("--quiet", is_flag=True, help="Show no progress and no samples."),
-    ]
+    ]  # fmt: skip
     for option in reversed(options):
         command = option(command)
     return command
 
 
 @click.command("train", no_args_is_help=True)
-@click.argument("texts", nargs=-1, required=True, metavar="TEXT...")
+@click.argument("texts", nargs=-1, metavar="TEXT...")
 @_train_options
 @text_options
 @json_option
 def train_command(
-    texts: tuple[str, ...], out: str | None, preset: str, val: tuple[str, ...], resume: bool, overwrite: bool, sets: tuple[str, ...],
-    quiet: bool, as_json: bool, **options: Any,
+    texts: tuple[str, ...], out: str | None, preset: str, val: tuple[str, ...], test: tuple[str, ...], resume: bool, more: str | None,
+    init_from: str | None, allow_inexact: bool, overwrite: bool, sets: tuple[str, ...], quiet: bool, as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Train a model on a text, and keep it in a model folder.
 
@@ -98,10 +113,17 @@ def train_command(
     escriba train shakespeare.txt --preset tutorial  as the lessons do it
     escriba train names.txt --minutes 1              a list: every line a document
     escriba train news.csv --no-header --column 2 --preset titles
+    escriba train -o models/mine --resume            on from where it was stopped
+    escriba train --more models/mine --minutes 10    a finished one further
+    escriba train letters.txt --init-from models/mine
     """
     import escriba.api
     from escriba.outputs.progress import ProgressDisplay
 
+    if not texts and more is None and not (resume and out is not None):
+        raise click.UsageError("give a TEXT; only --more MODEL, and --resume with -o MODEL, know theirs")
+
+    fetch_first([*texts, *val, *test])
     display = None if quiet else ProgressDisplay()
     closing: list[Any] = []
 
@@ -112,16 +134,21 @@ def train_command(
             display(event)
 
     try:
-        escriba.api.train(
-            *texts,
-            out=out,
-            preset=preset,
-            val=val,
-            resume=resume,
-            overwrite=overwrite,
-            watcher=watch,
-            **{**given(options), **parse_sets(sets)},
-        )
+        with notes_on_stderr():
+            escriba.api.train(
+                *texts,
+                out=out,
+                preset=preset,
+                val=val,
+                test=test,
+                resume=resume,
+                more=more,
+                init_from=init_from,
+                allow_inexact=allow_inexact,
+                overwrite=overwrite,
+                watcher=watch,
+                **{**given(options), **parse_sets(sets)},
+            )
     finally:
         if display is not None:
             display.close()
@@ -129,14 +156,7 @@ def train_command(
     if as_json:
         print_json(closed.as_dict())
     if closed.reason == "interrupted":
-        words = [*texts, *(word for one in val for word in ("--val", one)), "-o", closed.folder, "--resume"]
-        click.echo(f"go on:    escriba train {' '.join(map(_quoted, words))}", err=True)
-    else:
-        click.echo(f"try:      escriba generate {_quoted(closed.folder)}", err=True)
-    if closed.reason == "interrupted":
+        own = [word for name, files in (("--val", val), ("--test", test)) for file in files for word in (name, file)]
+        click.echo(f"go on:    {typed('escriba', 'train', *texts, *own, '-o', closed.folder, '--resume')}", err=True)
         raise KeyboardInterrupt
-
-
-def _quoted(word: str) -> str:
-    """A word as a person types it, in a shell of any system."""
-    return f'"{word}"' if any(letter.isspace() for letter in word) else word
+    click.echo(f"try:      {typed('escriba', 'generate', closed.folder)}", err=True)

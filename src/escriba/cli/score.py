@@ -35,7 +35,7 @@ def score_command(model: str, file: str | None, texts: tuple[str, ...], after: s
     if (file is None) == (not texts):
         raise click.UsageError("give one FILE (- is standard input), or --text, and not both")
     scores = []
-    for text in texts or [files.load(path, encoding).text for path in files.find([str(file)])]:
+    for text in texts or ["".join(files.TextFile(path, encoding).texts()) for path in files.find([str(file)])]:
         with notes_on_stderr():
             scores.append(loaded.score(text, after))
     if as_json:

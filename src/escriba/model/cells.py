@@ -8,6 +8,7 @@ Shapes: B batch, T time, E input, H hidden, G all gates of a cell stacked (1, 3 
 from __future__ import annotations
 
 import abc
+import functools
 import math
 from collections.abc import Callable, Mapping
 
@@ -164,7 +165,9 @@ class LstmLayer(Layer):
         return torch.sigmoid(o) * torch.tanh(c_BH), c_BH
 
     def scan(self, x_BTE: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
-        """PyTorch's own loop, which wants a second bias: zeros."""
+        """PyTorch's own loop, which wants a second bias: zeros; step by step where it has none for bfloat16."""
+        if computes_in_bf16(x_BTE) and not fused_lstm_does_bf16():
+            return super().scan(x_BTE, state)
         bias = self.input_bias()
         weights = (self.weight_ih, self.weight_hh, bias, torch.zeros_like(bias))
         hx = [array_BH.to(x_BTE.dtype)[None].contiguous() for array_BH in state]
@@ -176,6 +179,26 @@ class LstmLayer(Layer):
         super().reset_parameters(generator)
         with torch.no_grad():
             self.input_bias()[self.hidden_size : 2 * self.hidden_size] = 1.0
+
+
+def computes_in_bf16(x: Tensor) -> bool:
+    """Whether products with x are made in bfloat16 on the processor."""
+    if x.device.type != "cpu":
+        return False
+    return x.dtype == torch.bfloat16 or (torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16)
+
+
+@functools.cache
+def fused_lstm_does_bf16() -> bool:
+    """Whether PyTorch's LSTM loop runs in bfloat16 on this processor: oneDNN has none without AVX512 or AMX. Tried once, on zeros."""
+    with torch.inference_mode(False), torch.enable_grad(), torch.autocast("cpu", torch.bfloat16):
+        weights = [torch.zeros(32, 8, requires_grad=True), torch.zeros(32, 8), torch.zeros(32), torch.zeros(32)]
+        try:
+            outputs, _, _ = torch.lstm(torch.zeros(1, 2, 8), [torch.zeros(1, 1, 8)] * 2, weights, True, 1, 0.0, True, False, True)
+            outputs.float().sum().backward()  # type: ignore[no-untyped-call]
+        except RuntimeError:
+            return False
+    return True
 
 
 CELLS: Mapping[str, type[Layer]] = {"rnn": RnnLayer, "gru": GruLayer, "lstm": LstmLayer}

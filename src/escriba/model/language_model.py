@@ -27,6 +27,13 @@ ModelState = tuple[LayerState, ...]
 MOST_ONE_HOT = 4096
 
 
+def whole(name: str, value: object, least: int, below: int, what: str) -> int:
+    """An argument that must be a whole number, from `least` on and below `below`."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not least <= value < below:
+        raise SettingsError(f"{name} is {value!r}", expected=f"a whole number, {least} or more: {what}")
+    return int(value)
+
+
 class Dropout(nn.Module):
     """Drops a share of the activations in training, drawing from a generator of its own, so that a run can be repeated and resumed.
 
@@ -50,20 +57,24 @@ class LanguageModel(nn.Module):
     """A recurrent language model: ids in, logits of the next symbol out.
 
     Args:
-        vocab_size: V, symbols in the vocabulary.
+        vocab_size: V, symbols in the vocabulary, 1 or more.
         settings: the shape of the network.
-        seed: of the first weights.
+        seed: of the first weights, 0 or more.
         **overrides: single settings by name, for example ``cell="gru"``, ``hidden_size=1024``.
 
     Raises:
-        SettingsError: a setting is out of its range, or one-hot input of too many symbols is asked for.
+        SettingsError: an argument is out of its range or of another kind, or one-hot input of too many symbols is asked for.
     """
 
     def __init__(self, vocab_size: int, settings: ModelSettings | None = None, *, seed: int = 1, **overrides: Any) -> None:
         super().__init__()
+        if settings is not None and not isinstance(settings, ModelSettings):
+            raise SettingsError(
+                f"settings is {settings!r}", expected="ModelSettings", hint='single settings go by name: cell="gru", hidden_size=256'
+            )
         self.settings = (settings or ModelSettings()).but(**overrides)
-        if vocab_size < 1:
-            raise SettingsError(f"vocab_size is {vocab_size}", expected="1 or more symbols")
+        vocab_size = whole("vocab_size", vocab_size, 1, 2**31, "symbols, as the tokenizer's vocab_size")
+        seed = whole("seed", seed, 0, 2**63, "the seed of the first weights")
         if self.settings.embedding_dim is None and vocab_size > MOST_ONE_HOT:
             raise SettingsError(
                 f"one-hot input of {vocab_size:,} symbols", expected=f"at most {MOST_ONE_HOT:,}", hint="use an embedding: embedding_dim=256"

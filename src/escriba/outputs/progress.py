@@ -5,7 +5,6 @@ It knows nothing of training: it is called with events and draws them, on standa
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from collections.abc import Callable
@@ -15,18 +14,36 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
-__all__ = ["ProgressDisplay", "duration"]
+from escriba.outputs.notebook import NotebookDisplay, in_notebook
+from escriba.outputs.wording import (
+    begun_rows,
+    closed_rows,
+    duration,
+    epoch_line,
+    evaluated_line,
+    followed,
+    sample_heading,
+    stepped_back_line,
+    time_left,
+    visible,
+)
+
+__all__ = ["ProgressDisplay", "display_for", "duration"]
 
 LINE_EVERY_S = 10.0
+NARROW = 64
+"""Columns below which the bar and the epoch are left out, so that step, loss and time left are whole."""
 
 
-def duration(seconds: float) -> str:
-    """A time for people: 42 s, 3:05 min, 2:10 h."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{int(seconds) // 60}:{int(seconds) % 60:02d} min"
-    return f"{int(seconds) // 3600}:{int(seconds) % 3600 // 60:02d} h"
+def display_for(stream: TextIO | None = None, *, samples: bool = True) -> NotebookDisplay | ProgressDisplay:
+    """A watcher for a training that is called from Python: one block in a notebook, else a bar or lines.
+
+    Args:
+        stream: where lines and a bar are drawn; None: standard error.
+        samples: whether to show what the model writes while it learns.
+    """
+    lines = ProgressDisplay(stream, samples=samples, in_python=True)
+    return NotebookDisplay(samples=samples, instead=lines) if in_notebook() else lines
 
 
 class ProgressDisplay:
@@ -35,13 +52,17 @@ class ProgressDisplay:
     Args:
         stream: where to draw; None: standard error.
         samples: whether to show what the model writes while it learns.
-        live: a bar that moves in place; None: if the stream is a terminal.
+        live: a bar that moves in place; None: if the stream is a terminal that can do so.
+        in_python: the training was called from Python: what can be done at its end is told in Python.
     """
 
-    def __init__(self, stream: TextIO | None = None, *, samples: bool = True, live: bool | None = None) -> None:
-        self.console = Console(file=stream or sys.stderr, highlight=False, soft_wrap=True)
-        self.live = self.console.is_terminal if live is None else live
+    def __init__(self, stream: TextIO | None = None, *, samples: bool = True, live: bool | None = None, in_python: bool = False) -> None:
+        # without force_jupyter=False rich would make an output of its own of every line in a notebook
+        self.console = Console(file=stream or sys.stderr, highlight=False, soft_wrap=True, force_jupyter=False)
+        # a terminal that cannot move its cursor (TERM=dumb) gets lines
+        self.live = self.console.is_terminal and not self.console.is_dumb_terminal if live is None else live
         self.samples = samples
+        self.in_python = in_python
         self.loss: float | None = None
         self.characters_per_symbol = 1.0
         self._last_line_at = time.monotonic()
@@ -51,6 +72,7 @@ class ProgressDisplay:
             "Progress": self._progress,
             "EpochEnded": self._epoch_ended,
             "Evaluated": self._evaluated,
+            "SteppedBack": self._stepped_back,
             "Sampled": self._sampled,
             "Closed": self._closed,
         }
@@ -76,61 +98,39 @@ class ProgressDisplay:
 
     def _begun(self, begun: Any) -> None:
         self.characters_per_symbol = begun.characters_per_symbol
-        rows = [("restored", begun.restored)] if begun.restored else []
-        rows += [
-            ("text", begun.source),
-            *(("note", note) for note in begun.notes),
-            ("network", f"{begun.network}: {begun.parameters:,} parameters, {begun.megabytes:.1f} MB"),
-            ("examples", begun.examples),
-            ("time", f"about {duration(begun.estimated_s)} at {begun.symbols_per_s:,.0f} symbols a second ({begun.precision})"),
-        ]
-        if begun.folder:
-            rows.append(("model", f"{begun.folder}   (Ctrl-C stops and keeps it)"))
-        self._rows(rows)
+        self._rows(begun_rows(begun, "Ctrl-C"))
         if self.live:
-            columns = (TextColumn("{task.description}"), BarColumn(bar_width=None), TextColumn("{task.fields[left]}"))
+            bar = () if self.console.width < NARROW else (BarColumn(bar_width=None),)
+            columns = (TextColumn("{task.description}"), *bar, TextColumn("{task.fields[left]}"))
             self._bar = Progress(*columns, console=self.console, transient=True, expand=True)
             self._task = self._bar.add_task("learning", total=1.0, left="")
             self._bar.start()
 
     def _progress(self, event: Any) -> None:
-        self.loss = event.loss_nats if self.loss is None else 0.95 * self.loss + 0.05 * event.loss_nats
-        left = event.elapsed_s * (1.0 / event.done - 1.0) if event.done > 0 else math.inf
-        described = f"step {event.step:,}  epoch {event.epoch:.2f}  loss {self.loss:.3f}"
-        remaining = f"{duration(left)} left" if math.isfinite(left) else ""
+        self.loss = followed(self.loss, event.loss_nats)
+        loss = "" if self.loss is None else f"  loss {self.loss:.3f}"
+        described = f"step {event.step:,}  epoch {event.epoch:.2f}{loss}"
         if self._bar is not None:
-            self._bar.update(self._task, completed=event.done, description=described, left=remaining)
+            if self.console.width < NARROW:
+                described = f"{event.step:,}{loss}"
+            self._bar.update(self._task, completed=event.done, description=described, left=time_left(event))
         elif time.monotonic() - self._last_line_at > LINE_EVERY_S:
-            self._print(f"{event.done:4.0%}  {described}  {remaining}")
+            self._print(f"{event.done:4.0%}  {described}  {time_left(event)}")
 
     def _epoch_ended(self, event: Any) -> None:
-        self._print(f"epoch {event.number} over: mean loss {event.loss_nats:.4f}")
+        self._print(epoch_line(event))
 
     def _evaluated(self, event: Any) -> None:
-        bits = event.bits_per_symbol / self.characters_per_symbol
-        mark = "  best so far" if event.best and event.step else ""
-        self._print(
-            f"step {event.step:,}: unlearnt part {event.loss_nats:.3f} nats, {bits:.3f} bits per character, "
-            f"perplexity {event.perplexity:,.2f}{mark}"
-        )
+        self._print(evaluated_line(event, self.characters_per_symbol))
+
+    def _stepped_back(self, event: Any) -> None:
+        self._print(Text.assemble(("warning   ", "bold red"), stepped_back_line(event)))
 
     def _sampled(self, sampled: Any) -> None:
         if self.samples:
-            heading = f"-- it writes, after {sampled.step:,} steps, at temperature {sampled.temperature:g} --"
-            self._print(Text(heading, style="dim"))
-            self._print(Text(sampled.text, style="italic"))
+            self._print(Text(f"-- {sample_heading(sampled)} --", style="dim"))
+            self._print(Text(visible(sampled.text), style="italic"))
 
     def _closed(self, closed: Any) -> None:
         self.close()
-        words = {"length": "as long as asked", "patience": "no gain any more", "interrupted": "interrupted"}
-        rows = [
-            ("ended", f"{words[closed.reason]}: {closed.steps:,} steps, {closed.epochs:.2f} epochs, {duration(closed.elapsed_s)}"),
-        ]
-        if closed.reason == "length":
-            rows.append(("again", f"the same length on any machine: --steps {closed.steps}"))
-        if closed.loss_nats is not None:
-            figures = f"{closed.loss_nats:.4f} nats, {closed.bits_per_char:.4f} bits per character, perplexity {closed.perplexity:,.2f}"
-            rows.append(("held out", f"{figures} over {closed.held_out_symbols:,} symbols never learnt from ({closed.kept} weights)"))
-        if closed.folder:
-            rows.append(("model", closed.folder))
-        self._rows(rows)
+        self._rows(closed_rows(closed, in_python=self.in_python))

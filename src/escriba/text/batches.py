@@ -101,7 +101,13 @@ class Batches(abc.ABC):
         return (self.batch(step) for step in range(len(self)))
 
     def show(self, n: int = 5) -> Printed:
-        """The first `n` symbols of the text, each with the one that it is to foretell, as lines."""
+        """The first `n` symbols of the text, each with the one that it is to foretell, as lines.
+
+        Raises:
+            SettingsError: `n` is no whole number, 0 or more.
+        """
+        if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 0:
+            raise SettingsError(f"n is {n!r}", expected="a whole number, 0 or more")
         ids = self._ids[: min(n, self.seq_len) + 1]
         lines = [f"step {t:>4}  input {self._glyph(ids[t])} -> target {self._glyph(ids[t + 1])}" for t in range(len(ids) - 1)]
         return Printed("\n".join(lines))
@@ -117,9 +123,10 @@ class Batches(abc.ABC):
                 setattr(self, name, value)
 
     def __repr__(self) -> str:
+        notes = " ".join(self.notes)
         return (
             f"<{type(self).__name__}: {self.examples_per_epoch:,} examples, {len(self):,} batches an epoch, "
-            f"batch_size {self.batch_size}, seq_len {self.seq_len}>"
+            f"batch_size {self.batch_size}, seq_len {self.seq_len}>{f'  {notes}' if notes else ''}"
         )
 
 

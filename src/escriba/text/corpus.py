@@ -1,49 +1,38 @@
-"""Reads texts and tables into a corpus: one stream or many documents, and the parts to learn from and to measure.
+"""A text that has been read: one stream or many documents, and the parts to learn from and to measure.
 
-It knows nothing of symbols and ids beyond handing its texts to a tokenizer. Bytes become text in `files.py`, rows
-documents in `tables.py`; what plain texts hold is found in `plain.py`.
+It knows nothing of symbols and ids beyond handing its texts to a tokenizer, and nothing of files: reading is done in
+`reading.py`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, cast
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from escriba.errors import SettingsError, TextError
 from escriba.settings import TextSettings
-from escriba.text import files, plain, tables
 from escriba.text.encoded import EncodedText
+from escriba.text.files import TextFile, find, suffix_of
+from escriba.text.known import known_reading
+from escriba.text.pieces import sliced
+from escriba.text.reading import Reading, Source
 from escriba.text.summary import Summary, summarized
+from escriba.text.tables import is_named_a_table
 from escriba.text.vocabulary import Tokenizer
 
-__all__ = ["Corpus", "EncodedText", "Parts", "Source", "Summary", "read"]
+__all__ = ["Corpus", "EncodedText", "Parts", "Source", "Summary", "read", "read_beside"]
 
 CHOOSING_SHARE = 0.02  # of the training part
 CHOOSING_LONGEST = 50_000  # characters: enough to tell two models apart, and measured in seconds
 PART_SHORTEST = 200  # characters: what is measured on less says nothing
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a text came from.
-
-    Attributes:
-        name: the file's name as given; "text", "documents" or "standard input".
-        characters: how many the corpus took from it.
-        encoding: in which encoding its bytes were; None for a text that was a Python string.
-        bytes: its size, unpacked; None for a Python string.
-    """
-
-    name: str
-    characters: int
-    encoding: str | None = None
-    bytes: int | None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -51,43 +40,55 @@ class Corpus:
     """A text that has been read.
 
     Attributes:
-        documents: the documents, none empty; a stream is one.
+        pieces: the documents, none empty; or the pieces, of about a million characters, that joined are the stream.
         is_documents: whether they are documents, each with an end of its own, or a stream.
         sources: where they came from.
         notes: what was noticed in reading, as sentences.
         settings: how they were read.
     """
 
-    documents: tuple[str, ...]
+    pieces: tuple[str, ...]
     is_documents: bool
     sources: tuple[Source, ...]
     notes: tuple[str, ...]
     settings: TextSettings
 
-    @property
+    @cached_property
     def characters(self) -> int:
         """The number of characters of all documents."""
-        return sum(map(len, self.documents))
+        return sum(map(len, self.pieces))
+
+    @cached_property
+    def documents(self) -> tuple[str, ...]:
+        """The documents; a stream is one, made whole when it is first asked for: `pieces` takes less memory."""
+        return self.pieces if self.is_documents else ("".join(self.pieces),)
 
     @property
     def text(self) -> str:
         """The whole text; documents are joined with line feeds."""
-        return self.documents[0] if len(self.documents) == 1 else "\n".join(self.documents)
+        return "\n".join(self.documents)
+
+    def opening(self, characters: int) -> str:
+        """The beginning of the first document or of the stream."""
+        pieces = self.pieces[:1] if self.is_documents else self.pieces
+        return "".join(sliced(pieces, 0, characters))
 
     @cached_property
     def sha256(self) -> str:
         """A fingerprint of the documents and their borders, as 64 hexadecimal digits."""
         digest = hashlib.sha256(b"documents" if self.is_documents else b"stream")
-        for document in self.documents:
-            data = document.encode("utf-8", "surrogatepass")
-            digest.update(b"%d:" % len(data) + data)
+        if not self.is_documents:
+            digest.update(b"%d:" % sum(len(_utf8(piece)) for piece in self.pieces))
+        for piece in self.pieces:
+            data = _utf8(piece)
+            digest.update(b"%d:" % len(data) + data if self.is_documents else data)
         return digest.hexdigest()
 
     def summary(self) -> Summary:
         """What was read, in figures; it shows itself."""
         return summarized(self, self.parts())
 
-    def parts(self, seed: int = 1, *, held_out: Corpus | None = None) -> Parts:
+    def parts(self, seed: int = 1, *, held_out: Corpus | None = None, choosing: Corpus | None = None) -> Parts:
         """The parts of the text: to learn from, to choose by, and held out.
 
         Held out is the last `val_fraction` of a stream, from int((1 - val_fraction) * characters), or as large a share
@@ -96,50 +97,73 @@ class Corpus:
 
         Args:
             seed: what documents are drawn from.
-            held_out: a text of the user's own to hold out; everything here is then for training.
+            held_out: a text of the user's own to hold out; none is then cut from this one.
+            choosing: a text of the user's own to choose by, of which the first 50,000 characters are taken; none is
+                then cut from this one.
 
         Returns:
-            the parts; with a `val_fraction` of 0 there is neither a choosing nor a held-out part.
+            the parts; with a `val_fraction` of 0 there is neither a choosing nor a held-out part but the user's own.
         """
-        share = self.settings.val_fraction
+        share, notes = self.settings.val_fraction, []
+        if choosing is not None and choosing.characters > CHOOSING_LONGEST:
+            notes.append(f"Of the text to choose by, {choosing.characters:,} characters, only the first {CHOOSING_LONGEST:,} are used.")
+            choosing = choosing.shortened(CHOOSING_LONGEST)
         if share == 0.0 and held_out is None:
-            return Parts(self, None, None, ())
-        if self.is_documents and len(self.documents) > 1:
-            return self._draw_parts(np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed]))), share, held_out)
-        text, notes = self.text, []
-        cut = len(text) if held_out is not None else int((1 - share) * len(text))
-        if held_out is None and len(text) - cut < PART_SHORTEST:
-            notes.append(_too_short("held-out", len(text) - cut))
-            cut = len(text)
-        elif held_out is None:
-            held_out = self._part((text[cut:],))
-        chosen = min(CHOOSING_LONGEST, int(CHOOSING_SHARE * cut))
-        if chosen < PART_SHORTEST:
-            notes.append(_too_short("choosing", chosen))
-            return Parts(self._part((text[:cut],)), None, held_out, tuple(notes))
-        return Parts(self._part((text[: cut - chosen],)), self._part((text[cut - chosen : cut],)), held_out, tuple(notes))
+            return Parts(self, choosing, None, tuple(notes), choosing is not None)
+        is_own = choosing is not None
+        cut = self._cut_documents if self.is_documents and len(self.pieces) > 1 else self._cut_stream
+        # of what is not to be cut off, a share of nothing is
+        train, chosen, last, more = cut(0.0 if held_out is not None else share, 0.0 if is_own else CHOOSING_SHARE, seed)
+        left_out = [more[name] for name, own in (("held-out", held_out), ("choosing", choosing)) if own is None and name in more]
+        return Parts(train, choosing if is_own else chosen, held_out if held_out is not None else last, (*notes, *left_out), is_own)
 
-    def _draw_parts(self, random: np.random.Generator, share: float, held_out: Corpus | None) -> Parts:
+    def _cut_stream(self, held_out: float, choosing: float, seed: int) -> _Cut:
+        """The parts of a stream by their shares, and what is said of those that are left out."""
+        del seed  # nothing is drawn
+        notes, whole = {}, self.characters
+        end = int((1 - held_out) * whole)
+        if whole - end < PART_SHORTEST:
+            notes["held-out"] = _too_short("held-out", whole - end)
+            end = whole
+        chosen = min(CHOOSING_LONGEST, int(choosing * end))
+        if chosen < PART_SHORTEST:
+            notes["choosing"] = _too_short("choosing", chosen)
+            chosen = 0
+        borders = (0, end - chosen, end, whole)
+        train, choose, last = (self._part(sliced(self.pieces, start, stop)) if stop > start else None for start, stop in pairwise(borders))
+        assert train is not None
+        return train, choose, last, notes
+
+    def _cut_documents(self, held_out: float, choosing: float, seed: int) -> _Cut:
         """The parts of documents: drawn by chance, each in the order of the text."""
-        order, notes = random.permutation(len(self.documents)), []
-        lengths = np.fromiter(map(len, self.documents), dtype=np.int64, count=len(order))
-        cut = len(order) if held_out is not None else int((1 - share) * len(order))
-        if held_out is None and (cut == 0 or lengths[order[cut:]].sum() < PART_SHORTEST):
-            notes.append(_too_short("held-out", int(lengths[order[cut:]].sum())))
-            cut = len(order)
-        elif held_out is None:
-            held_out = self._part(self.documents[i] for i in np.sort(order[cut:]))
-        chosen = order[: int(CHOOSING_SHARE * cut)]
+        random = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed])))
+        order, notes = random.permutation(len(self.pieces)), {}
+        lengths = np.fromiter(map(len, self.pieces), dtype=np.int64, count=len(order))
+        end = int((1 - held_out) * len(order))
+        if end == 0 or lengths[order[end:]].sum() < PART_SHORTEST:
+            notes["held-out"] = _too_short("held-out", int(lengths[order[end:]].sum()))
+            end = len(order)
+        chosen = order[: int(choosing * end)]
         chosen = chosen[np.cumsum(lengths[chosen]) <= CHOOSING_LONGEST]
         if (characters := int(lengths[chosen].sum())) < PART_SHORTEST:
-            notes.append(_too_short("choosing", characters))
+            notes["choosing"] = _too_short("choosing", characters)
             chosen = chosen[:0]
-        train = self._part(self.documents[i] for i in np.sort(order[len(chosen) : cut]))
-        choosing = self._part(self.documents[i] for i in np.sort(chosen)) if len(chosen) else None
-        return Parts(train, choosing, held_out, tuple(notes))
+        train, choose, last = (
+            self._part([self.pieces[i] for i in np.sort(some)]) if len(some) else None
+            for some in (order[len(chosen) : end], chosen, order[end:])
+        )
+        assert train is not None
+        return train, choose, last, notes
 
-    def _part(self, documents: Iterable[str]) -> Corpus:
-        return replace(self, documents=tuple(documents), notes=())
+    def _part(self, pieces: Iterable[str]) -> Corpus:
+        return replace(self, pieces=tuple(pieces), notes=())
+
+    def shortened(self, characters: int) -> Corpus:
+        """The first so many characters; of documents the first whole ones, at least one."""
+        if not self.is_documents:
+            return self._part(sliced(self.pieces, 0, characters))
+        fitting = int(np.searchsorted(np.cumsum([len(one) for one in self.pieces]), characters, side="right"))
+        return self._part(self.pieces[: max(1, fitting)])
 
     def encode(self, tokenizer: Tokenizer) -> EncodedText:
         """The text as ids.
@@ -147,13 +171,22 @@ class Corpus:
         Raises:
             UnknownSymbolError: a symbol is not in the vocabulary, and there is no ``<unk>``.
         """
-        ids, offsets = tokenizer.encode_documents(self.documents)
-        return EncodedText(ids, offsets if self.is_documents else None, tokenizer)
+        if not self.is_documents:
+            return EncodedText(tokenizer.encode_pieces(self.pieces), None, tokenizer)
+        ids, offsets = tokenizer.encode_documents(self.pieces)
+        return EncodedText(ids, offsets, tokenizer)
 
     def __repr__(self) -> str:
-        what = f"{len(self.documents):,} documents" if self.is_documents else "one stream"
+        what = f"{len(self.pieces):,} documents" if self.is_documents else "one stream"
         names = ", ".join(source.name for source in self.sources[:3]) + (", ..." if len(self.sources) > 3 else "")
         return f"<Corpus: {self.characters:,} characters, {what}, from {names}>"
+
+
+_Cut = tuple[Corpus, Corpus | None, Corpus | None, dict[str, str]]
+
+
+def _utf8(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
 
 
 @dataclass(frozen=True)
@@ -165,21 +198,21 @@ class Parts:
         choosing: what is chosen by during training (best weights, an early stop); None: too short for one.
         held_out: what is only ever measured; None: none, or too short for one.
         notes: which parts the text is too short for, as sentences.
+        choosing_is_own: the choosing part is a text of the user's own, not cut from this one.
     """
 
     train: Corpus
     choosing: Corpus | None
     held_out: Corpus | None
     notes: tuple[str, ...]
+    choosing_is_own: bool = False
 
     @property
     def whole_train(self) -> Corpus:
-        """The training part with the choosing part: all that a model may know of."""
-        if self.choosing is None:
+        """The training part with the choosing part that was cut from the same text: all that a model may know of."""
+        if self.choosing is None or self.choosing_is_own:
             return self.train
-        if self.train.is_documents:
-            return replace(self.train, documents=self.train.documents + self.choosing.documents)
-        return replace(self.train, documents=(self.train.text + self.choosing.text,))
+        return replace(self.train, pieces=self.train.pieces + self.choosing.pieces)
 
 
 def _too_short(part: str, characters: int) -> str:
@@ -196,12 +229,12 @@ def read(
     """Reads texts.
 
     Args:
-        *sources: files, folders, patterns, "-" for standard input; plain or packed by gzip, bzip2 or xz; .csv, .tsv and
-            .jsonl are tables, whose rows are documents.
+        *sources: files, folders, patterns, addresses, known texts as "text:quijote", "-" for standard input; plain or packed
+            by gzip, bzip2 or xz; .csv, .tsv and .jsonl are tables, whose rows are documents.
         text: a text itself, instead of sources.
         documents: the documents themselves, instead of sources; or, as one of the words "auto", "stream", "line" and
             "paragraph", the setting of that name.
-        settings: how to read.
+        settings: how to read; None: as the defaults say, and for known texts as is known of them.
         **overrides: single settings, by the names of `TextSettings`.
 
     Returns:
@@ -214,127 +247,55 @@ def read(
     """
     if isinstance(documents, str):
         overrides["documents"], documents = documents, None
-    settings = TextSettings.parse(overrides) if settings is None else settings.but(**overrides)
+    settings = TextSettings.parse({**known_reading(sources, overrides), **overrides}) if settings is None else settings.but(**overrides)
     if (len(sources) > 0) + (text is not None) + (documents is not None) != 1:
         raise TextError("nothing to read" if not sources else "too much to read", expected="either paths, or text=..., or documents=[...]")
+    reading = Reading(settings)
     if documents is not None:
-        return _read_documents(documents, settings)
-    if text is not None:
+        if settings.from_line is not None or settings.to_line is not None or settings.column:
+            raise SettingsError(
+                "documents that are given as such have neither lines nor columns to choose from",
+                expected="neither from_line nor to_line nor column",
+            )
+        reading.take_documents(documents)
+    elif text is not None:
         if not isinstance(text, str):
             raise TextError(f"a text of type {type(text).__name__}", expected="a string")
-        loaded = [files.TextFile("text", text, "", 0, "")]
+        reading.take_text(text)
     else:
-        loaded = [files.load(path, settings.encoding) for path in files.find(sources)]
-    reading = _Reading(settings)
-    for one in loaded:
-        reading.take(one)
-    return reading.corpus()
+        for path in find(sources):
+            reading.take_file(TextFile(path, settings.encoding))
+    return _corpus(reading)
 
 
-def _read_documents(documents: Iterable[str], settings: TextSettings) -> Corpus:
-    """A corpus of documents that the caller has."""
-    if settings.from_line is not None or settings.to_line is not None or settings.column:
-        raise SettingsError(
-            "documents that are given as such have neither lines nor columns to choose from",
-            expected="neither from_line nor to_line nor column",
-        )
-    reading = _Reading(settings)
-    given = []
-    for number, one in enumerate(documents):
-        if not isinstance(one, str):
-            raise TextError(f"document {number} is of type {type(one).__name__}", expected="a string")
-        given.append(reading.tidy(one))
-    reading.add(Source("documents", sum(map(len, given))), given, None)
-    return reading.corpus()
+def read_beside(sources: Sequence[str | os.PathLike[str]], corpus: Corpus) -> Corpus:
+    """Reads texts to measure on or to choose by beside one that was read: in its form, with its settings where they apply.
+
+    Beside a stream it is a stream, of the rows of a table too; beside documents it is documents, each line of a plain
+    text one. Columns are of tables alone; `from_line` and `to_line` are of the other text and do not apply.
+
+    Args:
+        sources: files, folders, patterns, addresses, known texts.
+        corpus: what they stand beside.
+
+    Raises:
+        TextError: there is nothing to read, it is no text, or of no use.
+        TextDecodingError: bytes are not in the encoding.
+    """
+    by = corpus.settings.documents
+    if corpus.is_documents:
+        by = by if by in ("line", "paragraph") else "line"
+    else:
+        by = "stream"
+    encoding = known_reading(sources, {}).get("encoding", corpus.settings.encoding)
+    settings = corpus.settings.but(from_line=None, to_line=None, documents=by, encoding=encoding)
+    from_tables = any(is_named_a_table(suffix_of(Path(source.name))) for source in corpus.sources)
+    reading = Reading(settings, stays_documents=corpus.is_documents)
+    for path in find(sources):
+        reading.take_file(TextFile(path, settings.encoding), columns=not from_tables)
+    return _corpus(reading)
 
 
-class _Reading:
-    """What has been read so far, and what was noticed."""
-
-    def __init__(self, settings: TextSettings) -> None:
-        self.settings = settings
-        self.tidy = plain.Tidy(settings)
-        self.notes: list[str] = []
-        self.sources: list[Source] = []
-        self.pieces: list[tuple[list[str] | None, str | None]] = []  # of each source its documents, its plain text, or both
-
-    def add(self, source: Source, documents: list[str] | None, text: str | None) -> None:
-        """Puts a source's documents, its plain text, or both, with the others."""
-        self.sources.append(source)
-        self.pieces.append((documents, text))
-
-    def take(self, file: files.TextFile) -> None:
-        """Reads one file's text."""
-        self.notes += file.notes
-        documents, text = None, None
-        if kind := tables.table_kind(file.suffix, file.text, self.settings):
-            rows, notes = tables.rows_as_documents(file.text, kind, self.settings, file.name)
-            documents = [self.tidy(row) for row in rows]
-            self.notes += notes
-        else:
-            text = self._without_licence(self.tidy(plain.cut_lines(file.text, self.settings, file.name)), file.name)
-            if (by := self.settings.documents) in ("line", "paragraph"):
-                documents = plain.split(text, cast(Any, by))
-            elif by == "auto" and plain.looks_like_list(text):
-                documents = plain.split(text, "line")
-        characters = len(text) if documents is None and text is not None else sum(map(len, documents or ()))
-        self.add(Source(file.name, characters, file.encoding or None, file.size or None), documents, text)
-
-    def _without_licence(self, text: str, name: str) -> str:
-        """The text, cut where it was asked for; a licence of Project Gutenberg is noted in any case."""
-        body, found = plain.gutenberg_body(text)
-        of_all = f"{len(text) - len(body):,} of {len(text):,} characters"
-        if found and self.settings.strip_gutenberg:
-            self.notes.append(f"{name}: the header and licence of Project Gutenberg were left out, {of_all}.")
-            return body
-        if found:
-            self.notes.append(
-                f"{name} has a header or licence of Project Gutenberg, {of_all}, which would be learnt too; "
-                "--strip-gutenberg leaves it out."
-            )
-        elif self.settings.strip_gutenberg:
-            self.notes.append(f"{name}: no header or licence of Project Gutenberg was found, so none was left out.")
-        return text
-
-    def corpus(self) -> Corpus:
-        """All that was read, as one corpus."""
-        documents, is_documents = self._together()
-        if is_documents:
-            filled = [one for one in documents if one.strip()]
-            if empty := len(documents) - len(filled):
-                self.notes.append(f"Left out as blank: {empty:,} of {len(documents):,} documents.")
-            documents = filled
-        elif not any(one.strip() for one in documents):
-            documents = []
-        names = ", ".join(source.name for source in self.sources[:3]) or "the text"
-        if not documents:
-            blank = any(one.characters for one in self.sources)
-            raise TextError(f"{names}: there is nothing but blanks" if blank else f"{names}: it is empty")
-        first = documents[0][0]
-        if all(one.count(first) == len(one) for one in documents):
-            raise TextError(f"{names}: the only character is {first!r}", expected="at least two different ones")
-        if is_documents and len(documents) == 1:
-            self.notes.append("A single document is taken as a stream.")
-            is_documents = False
-        return Corpus(tuple(documents), is_documents, tuple(self.sources), tuple(self.notes + self.tidy.notes()), self.settings)
-
-    def _together(self) -> tuple[list[str], bool]:
-        """The documents of all sources, or their one stream."""
-        by = self.settings.documents
-        texts = [(source, text) for source, (_, text) in zip(self.sources, self.pieces, strict=True) if text is not None]
-        lists = [documents for documents, _ in self.pieces if documents is not None]
-        if by != "stream" and len(lists) == len(self.pieces):
-            if by == "auto" and texts:
-                count = sum(len(documents or ()) for documents, text in self.pieces if text is not None)
-                self.notes.append(
-                    f"The text is a list of {count:,} short lines, so each line is a document; --documents stream takes it as one stream."
-                )
-            return [one for documents in lists for one in documents], True
-        if by == "auto" and len(texts) < len(self.pieces):
-            raise TextError(
-                f"{texts[0][0].name} is a plain text, but was given with a table, whose rows are documents",
-                hint="--documents line, paragraph or stream says what to make of it",
-            )
-        streams = [text if text is not None else "\n".join(documents or ()) for documents, text in self.pieces]
-        whole = "".join(one if one.endswith("\n") or i == len(streams) - 1 else one + "\n" for i, one in enumerate(streams))
-        return [whole], False
+def _corpus(reading: Reading) -> Corpus:
+    pieces, is_documents = reading.together()
+    return Corpus(pieces, is_documents, reading.sources, tuple(reading.notes), reading.settings)

@@ -1,12 +1,12 @@
 """Tidies plain texts and finds what is in them: lines, paragraphs, lists, a Project Gutenberg licence.
 
-It knows nothing of files and encodings.
+It knows nothing of files and encodings. Long texts come in the pieces of `pieces.py`.
 """
 
 from __future__ import annotations
 
 import re
-import statistics
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -28,6 +28,8 @@ START = re.compile(
 END = re.compile(
     r"^[ \t]*(?:End of (?:the |this )?Project Gutenberg|\*{3}[ \t]*END OF (?:THE|THIS) PROJECT GUTENBERG)", re.IGNORECASE | re.MULTILINE
 )
+CLOSING = re.compile(r"[^\r\n]*\*{3}[ \t]*(?:\r\n|\r|\n|$)")
+MARKS_OF_GUTENBERG = ("Gutenberg", "GUTENBERG", "gutenberg", "SMALL PRINT", "Small Print")
 
 LIST_LINES = 100
 LIST_MEDIAN = 40
@@ -44,12 +46,13 @@ class Tidy:
     line_ends: int = 0
     before: int = 0
     after: int = 0
+    changed: bool = False
     half_pairs: int = 0
     kinds: set[str] = field(default_factory=set)
 
     def __call__(self, text: str) -> str:
         """The text, tidied."""
-        if not text.isascii() and HALF_PAIR.search(text):
+        if not text.isascii() and _has_half_pair(text):
             # half a surrogate pair is no character: it has no bytes in UTF-8 and could not be shown or saved
             text, replaced = HALF_PAIR.subn("\ufffd", text)
             self.half_pairs += replaced
@@ -60,9 +63,9 @@ class Tidy:
             self.kinds |= {kind for kind, count in (("CRLF", both), ("CR", alone)) if count}
             text = normalized(text, "none", "lf")
         tidied = normalized(text, self.settings.normalization, "keep")
-        if tidied != text:
-            self.before += len(text)
-            self.after += len(tidied)
+        self.before += len(text)
+        self.after += len(tidied)
+        self.changed = self.changed or tidied != text
         return tidied
 
     def notes(self) -> list[str]:
@@ -70,7 +73,7 @@ class Tidy:
         notes = []
         if self.line_ends:
             notes.append(f"{self.line_ends:,} line ends of the kind {' and '.join(sorted(self.kinds, reverse=True))} became LF.")
-        if self.before:
+        if self.changed:
             lengths = f"{self.before:,} characters became {self.after:,}" if self.before != self.after else "the length is the same"
             notes.append(f"The Unicode normalization NFC changed the text: {lengths}.")
         if self.half_pairs:
@@ -78,7 +81,15 @@ class Tidy:
         return notes
 
 
-def cut_lines(text: str, settings: TextSettings, name: str) -> str:
+def _has_half_pair(text: str) -> bool:
+    try:
+        text.encode("utf-8")  # many times as fast as a search
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def cut_lines(pieces: Iterable[str], settings: TextSettings, name: str) -> Iterator[str]:
     """The lines from `from_line` to `to_line`, both included, counted from 1; without the two, the text itself.
 
     Raises:
@@ -86,12 +97,26 @@ def cut_lines(text: str, settings: TextSettings, name: str) -> str:
     """
     first, last = settings.from_line or 1, settings.to_line
     if first == 1 and last is None:
-        return text
-    # where each line begins; an end at the very end of the text begins no other line
-    begins = [0, *(end.end() for end in LINE_END.finditer(text) if end.end() < len(text))]
-    if first > len(begins):
-        raise TextError(f"{name} has {len(begins):,} lines", expected=f"{first:,} or more, as from_line asks")
-    return text[begins[first - 1] : begins[last] if last is not None and last < len(begins) else len(text)]
+        yield from pieces
+        return
+    ends, found, begun = 0, first == 1, False
+    for piece in pieces:
+        begin, stop = 0 if ends >= first - 1 else len(piece), len(piece)
+        begun = True  # an end at the very end of the text begins no other line
+        if last is not None and ends >= last:
+            continue  # the rest is read all the same: it may have faults
+        for end in LINE_END.finditer(piece):
+            ends, begun = ends + 1, end.end() < len(piece)
+            if ends == first - 1:
+                begin = end.end()
+            if ends == last:
+                stop = end.end()
+                break
+        found = found or begin < len(piece)
+        if begin < stop:
+            yield piece[begin:stop]
+    if not found:
+        raise TextError(f"{name} has {max(1, ends + begun):,} lines", expected=f"{first:,} or more, as from_line asks")
 
 
 def split(text: str, by: Literal["line", "paragraph"]) -> list[str]:
@@ -102,36 +127,59 @@ def split(text: str, by: Literal["line", "paragraph"]) -> list[str]:
     return [one.strip("\r\n") for one in PARAGRAPH_END.split(text) if one.strip()]
 
 
-def looks_like_list(text: str) -> bool:
+def looks_like_list(pieces: Sequence[str]) -> bool:
     """Whether a text is plainly a list with one entry a line, rather than verse, prose, dialogue or code.
 
     It is when it has a hundred lines or more, none blank but the last, nearly all short and none wrapped, hardly any
     that is indented or ends as sentences do.
     """
-    lines = split(text, "line")
-    if len(lines) < LIST_LINES or any(not line.strip() for line in lines):
+    if any(piece[-1] not in "\r\n" for piece in pieces[:-1]):
+        return False  # a line was too long for one piece
+    count = short = brief = ended = indented = 0
+    for piece in pieces:
+        lines = split(piece, "line")
+        if any(not line.strip() for line in lines):
+            return False
+        count += len(lines)
+        brief += sum(len(line) < LIST_MEDIAN for line in lines)
+        short += sum(len(line) < LIST_LONGEST for line in lines)
+        ended += sum(line.rstrip().endswith(ENDS_OF_SENTENCES) for line in lines)
+        indented += sum(line[0].isspace() for line in lines)
+    if count < LIST_LINES or brief <= count // 2 or short <= int(0.99 * count):
         return False
-    lengths = sorted(map(len, lines))
-    if statistics.median(lengths) >= LIST_MEDIAN or lengths[int(0.99 * len(lengths))] >= LIST_LONGEST:
-        return False
-    ended = sum(line.rstrip().endswith(ENDS_OF_SENTENCES) for line in lines)
-    indented = sum(line[0].isspace() for line in lines)
-    return ended < 0.1 * len(lines) and indented < 0.02 * len(lines)
+    return ended < 0.1 * count and indented < 0.02 * count
 
 
-def gutenberg_body(text: str) -> tuple[str, bool]:
+def gutenberg_body(pieces: Sequence[str]) -> tuple[list[str], bool]:
     """A text without the header and the licence of Project Gutenberg, and whether it has any.
 
     The body is what stands after the line ``*** START OF ...`` and before the line ``End of Project Gutenberg's ...`` or
     ``*** END OF ...``, whichever is first.
     """
-    start = START.search(text)
-    begin = start.end() if start else 0
-    if start and "*" not in start.group().strip().lstrip("*"):
+    start = _first_match(START, pieces, 0, 0)
+    first, begin = (start[0], start[1].end()) if start else (0, 0)
+    if start and "*" not in start[1].group().strip().lstrip("*"):
         # a long title goes on to a second line, which the closing asterisks end
-        closing = re.compile(r"[^\r\n]*\*{3}[ \t]*(?:\r\n|\r|\n|$)").match(text, begin)
+        if begin == len(pieces[first]) and first + 1 < len(pieces):
+            first, begin = first + 1, 0
+        closing = CLOSING.match(pieces[first], begin)
         begin = closing.end() if closing else begin
-    end = END.search(text, begin)
+    end = _first_match(END, pieces, first, begin)
     if start is None and end is None:
-        return text, False
-    return text[begin : end.start() if end else len(text)], True
+        return list(pieces), False
+    last, stop = (end[0], end[1].start()) if end else (len(pieces) - 1, len(pieces[-1]))
+    body = [piece[begin if i == first else 0 : stop if i == last else len(piece)] for i, piece in enumerate(pieces)]
+    return [piece for piece in body[first : last + 1] if piece], True
+
+
+def _first_match(pattern: re.Pattern[str], pieces: Sequence[str], first: int, begin: int) -> tuple[int, re.Match[str]] | None:
+    """The number of the first piece, from `first`, in which the pattern of a line is, and where it is there."""
+    for number in range(first, len(pieces)):
+        piece, start = pieces[number], begin if number == first else 0
+        if not any(mark in piece for mark in MARKS_OF_GUTENBERG):
+            continue
+        if number and pieces[number - 1][-1] not in "\r\n":
+            start = max(start, 1)  # the piece begins within a line
+        if found := pattern.search(piece, start):
+            return number, found
+    return None

@@ -8,30 +8,38 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Sequence
 from typing import Any, Literal
 
 from escriba.errors import TextError, near_name
 from escriba.settings import TextSettings
 
-__all__ = ["TableKind", "rows_as_documents", "table_kind"]
+__all__ = ["FIRST_LINE", "TableKind", "is_named_a_table", "rows_as_documents", "table_kind"]
 
 TableKind = Literal["csv", "tsv", "jsonl"]
 KINDS: dict[str, TableKind] = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+FIRST_LINE = 200_000  # characters that are looked at to tell what kind of table it is
+LINE_END = re.compile(r"\r\n|\r|\n")
 LONGEST_FIELD = 2**31 - 1  # the most that a C long holds on every system
 
 
-def table_kind(suffix: str, text: str, settings: TextSettings) -> TableKind | None:
+def is_named_a_table(suffix: str) -> bool:
+    """Whether a file with this suffix is a table."""
+    return suffix in KINDS
+
+
+def table_kind(suffix: str, beginning: str, settings: TextSettings) -> TableKind | None:
     """What kind of table a text is: by its file's suffix, or, where a column is asked for, by its first line; None: none."""
     if suffix in KINDS or not settings.column:
         return KINDS.get(suffix)
-    first = text.lstrip()[:100_000].partition("\n")[0]
+    first = _first_line(beginning)
     if first.startswith(("{", "[")):
         return "jsonl"
     return "tsv" if "\t" in first else "csv"
 
 
-def rows_as_documents(text: str, kind: TableKind, settings: TextSettings, name: str) -> tuple[list[str], list[str]]:
+def rows_as_documents(text: str, kind: TableKind, settings: TextSettings, name: str, *, named: bool = True) -> tuple[list[str], list[str]]:
     """One document for each row: the columns asked for, joined with a blank.
 
     Args:
@@ -39,6 +47,7 @@ def rows_as_documents(text: str, kind: TableKind, settings: TextSettings, name: 
         kind: what it is.
         settings: `column`, `header`, and `from_line`, `to_line`, which here count rows after the header.
         name: the table's name, for what is said of it.
+        named: whether its name says that it is a table; else a column was asked for of a plain text.
 
     Returns:
         the documents, and what was noticed, as sentences.
@@ -46,6 +55,15 @@ def rows_as_documents(text: str, kind: TableKind, settings: TextSettings, name: 
     Raises:
         TextError: the table is not in its form, or has no such column.
     """
+    if not named:
+        try:
+            return rows_as_documents(text, kind, settings, name)
+        except TextError as error:
+            raise TextError(
+                f"{name} is no .csv, .tsv or .jsonl, and as a table, of which --column asks for a column, it cannot be read: {error.met}",
+                expected=error.expected,
+                hint="a plain text is read without --column" + (f"; {error.hint}" if error.hint else ""),
+            ) from error
     names, rows, notes = _read_json(text, name) if kind == "jsonl" else _read_cells(text, kind, settings, name)
     width = max((len(row) for _, row in rows), default=0)
     columns, more = _columns(settings.column, names, width, name)
@@ -58,6 +76,10 @@ def rows_as_documents(text: str, kind: TableKind, settings: TextSettings, name: 
             raise TextError(f"{name}: the row at line {line:,} has {len(row)} columns", expected=f"{max(columns) + 1} or more")
         documents.append(" ".join(row[column] for column in columns if row[column]))
     return documents, notes + more
+
+
+def _first_line(text: str) -> str:
+    return LINE_END.split(text.lstrip(), maxsplit=1)[0]
 
 
 def _columns(wanted: Sequence[str], names: Sequence[str], width: int, name: str) -> tuple[list[int], list[str]]:
@@ -97,7 +119,7 @@ def _read_cells(text: str, kind: TableKind, settings: TextSettings, name: str) -
             # many such tables do not quote at all, and a lone quotation mark would swallow lines: without quotes, then
             rows = [(line, [_unquoted(cell) for cell in row]) for line, row in _parse(text, "\t", csv.QUOTE_NONE, name)]
     else:
-        first = text.lstrip().partition("\n")[0]
+        first = _first_line(text[:FIRST_LINE])
         delimiter = ";" if ";" in first and "," not in first else ","
         if delimiter == ";":
             notes.append(f"{name}: the columns are separated by semicolons.")
@@ -140,7 +162,7 @@ def _unquoted(cell: str) -> str:
 def _read_json(text: str, name: str) -> tuple[list[str], list[tuple[int, list[str]]], list[str]]:
     """The names of the keys, and the rows with their lines, of a file of one JSON value a line."""
     values: list[tuple[int, Any]] = []
-    for line, one in enumerate(text.split("\n"), 1):
+    for line, one in enumerate(LINE_END.split(text), 1):
         if not one.strip():
             continue
         try:

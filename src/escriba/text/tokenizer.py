@@ -14,15 +14,16 @@ import re
 import sys
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import repeat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, repeat
 from typing import ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from escriba.errors import UnknownSymbolError
-from escriba.text.vocabulary import UNKNOWN_GLYPH, Ids, IncrementalDecoder, Tokenizer
+from escriba.text.pieces import joined_pieces
+from escriba.text.vocabulary import UNKNOWN_GLYPH, Ids, IncrementalDecoder, Tokenizer, checked_text, filled
 
 __all__ = [
     "TOKENIZERS",
@@ -52,12 +53,13 @@ class CharTokenizer(Tokenizer):
     kind: ClassVar[Literal["char", "word", "byte"]] = "char"
 
     @classmethod
-    def _count(cls, documents: Sequence[str]) -> dict[str, int]:
+    def _count(cls, pieces: Sequence[str], are_documents: bool) -> dict[str, int]:
         counts = np.zeros(CODE_POINTS, dtype=np.int64)
         # joined, because a million short documents one by one would cost a million passes over the counts
-        for codes in code_points(documents[0] if len(documents) == 1 else "".join(documents)):
-            some = np.bincount(codes)
-            counts[: len(some)] += some
+        for piece in joined_pieces(pieces):
+            for codes in code_points(piece):
+                some = np.bincount(codes)
+                counts[: len(some)] += some
         return {chr(code): int(counts[code]) for code in np.flatnonzero(counts)}
 
     @classmethod
@@ -92,24 +94,25 @@ class CharTokenizer(Tokenizer):
         codes[self._first : self._first + len(self._plain)] = self._codes_of_symbols
         return codes
 
-    def encode(self, text: str) -> Ids:
-        """The ids of a text, (N,); see `Tokenizer.encode`."""
-        ids = np.empty(len(text), dtype=self.dtype)
+    def encode_pieces(self, pieces: Sequence[str]) -> Ids:
+        """The ids of the text that pieces make, (N,); see `Tokenizer.encode_pieces`."""
+        ids = np.empty(sum(map(len, pieces)), dtype=self.dtype)
         start = 0
-        for codes in code_points(text):
-            if self.unk_id is None:
-                known = self._is_known[codes]
-                if not known.all():
-                    where = start + int(np.argmin(known))
-                    raise self._unknown_symbol(text[where], where)
-            ids[start : start + len(codes)] = self._ids_of_codes[codes]
-            start += len(codes)
+        for piece in joined_pieces(pieces):
+            for codes in code_points(piece):
+                if self.unk_id is None:
+                    known = self._is_known[codes]
+                    if not known.all():
+                        where = int(np.argmin(known))
+                        raise self._unknown_symbol(chr(codes[where]), start + where)
+                ids[start : start + len(codes)] = self._ids_of_codes[codes]
+                start += len(codes)
         return ids
 
     def encode_documents(self, documents: Sequence[str]) -> tuple[Ids, NDArray[np.int64]]:
         """The ids of documents and their offsets, in one pass."""
         lengths = np.fromiter(map(len, documents), dtype=np.int64, count=len(documents))
-        return self.encode("".join(documents)), np.concatenate([[0], np.cumsum(lengths)])
+        return self.encode_pieces(documents), np.concatenate([[0], np.cumsum(lengths)])
 
     def decode(self, ids: ArrayLike) -> str:
         """The text of ids; see `Tokenizer.decode`."""
@@ -118,7 +121,7 @@ class CharTokenizer(Tokenizer):
 
     def unknown_in(self, text: str) -> dict[str, int]:
         """What of a text is not in the vocabulary; see `Tokenizer.unknown_in`."""
-        counts = self._count([text])
+        counts = self._count([checked_text(text)], False)
         unknown = {symbol: count for symbol, count in counts.items() if not self._is_known[ord(symbol)]}
         return dict(sorted(unknown.items(), key=lambda item: (-item[1], item[0])))
 
@@ -150,11 +153,25 @@ class WordTokenizer(Tokenizer):
             start = end
 
     @classmethod
-    def _count(cls, documents: Sequence[str]) -> dict[str, int]:
+    def cut_pieces(cls, pieces: Iterable[str]) -> Iterator[list[str]]:
+        """The symbols of the text that pieces make: a word that the end of a piece cuts goes on in the next."""
+        begun = ""
+        for piece in pieces:
+            for words in cls.cut(begun + piece):
+                begun = ""
+                # all but the last end with a line feed
+                if words[-1][0].isalnum() or words[-1][0] == "_":
+                    begun = words.pop()
+                if words:
+                    yield words
+        if begun:
+            yield [begun]
+
+    @classmethod
+    def _count(cls, pieces: Sequence[str], are_documents: bool) -> dict[str, int]:
         counts: Counter[str] = Counter()
-        for document in documents:
-            for words in cls.cut(document):
-                counts.update(words)
+        for words in chain.from_iterable(map(cls.cut, pieces)) if are_documents else cls.cut_pieces(pieces):
+            counts.update(words)
         return counts
 
     @classmethod
@@ -177,21 +194,23 @@ class WordTokenizer(Tokenizer):
             texts[self.unk_id] = UNKNOWN_GLYPH
         return texts
 
-    def encode(self, text: str) -> Ids:
-        """The ids of a text, (N,); see `Tokenizer.encode`."""
-        get = self._ids_of_words.get
-        pieces: list[Ids] = []
-        for words in self.cut(text):
+    def encode_pieces(self, pieces: Sequence[str]) -> Ids:
+        """The ids of the text that pieces make, (N,); see `Tokenizer.encode_pieces`."""
+        # a word and the blank after it are about five characters
+        return filled(self._ids_of(pieces), sum(map(len, pieces)) // 2, self.dtype)
+
+    def _ids_of(self, pieces: Iterable[str]) -> Iterator[Ids]:
+        get, before = self._ids_of_words.get, 0
+        for words in self.cut_pieces(pieces):
             if self.unk_id is None:
                 numbers: NDArray[np.int64] = np.array([get(word, -1) for word in words])
                 if numbers.min() < 0:
                     which = int(np.argmin(numbers))
-                    before = sum(len(self.decode(piece)) for piece in pieces)
                     raise self._unknown_symbol(words[which], before + sum(map(len, words[:which])))
-                pieces.append(numbers.astype(self.dtype))
+                before += sum(map(len, words))
+                yield numbers.astype(self.dtype)
             else:
-                pieces.append(np.fromiter(map(get, words, repeat(self.unk_id)), dtype=self.dtype, count=len(words)))
-        return np.concatenate(pieces) if pieces else np.empty(0, dtype=self.dtype)
+                yield np.fromiter(map(get, words, repeat(self.unk_id)), dtype=self.dtype, count=len(words))
 
     def decode(self, ids: ArrayLike) -> str:
         """The text of ids; see `Tokenizer.decode`."""
@@ -199,7 +218,7 @@ class WordTokenizer(Tokenizer):
 
     def unknown_in(self, text: str) -> dict[str, int]:
         """What of a text is not in the vocabulary; see `Tokenizer.unknown_in`."""
-        counts = self._count([text])
+        counts = self._count([checked_text(text)], False)
         unknown = {word: count for word, count in counts.items() if word not in self._ids_of_words}
         return dict(sorted(unknown.items(), key=lambda item: (-item[1], item[0])))
 
@@ -211,10 +230,10 @@ class ByteTokenizer(Tokenizer):
     knows_everything: ClassVar[bool] = True
 
     @classmethod
-    def _count(cls, documents: Sequence[str]) -> dict[str, int]:
+    def _count(cls, pieces: Sequence[str], are_documents: bool) -> dict[str, int]:
         counts = np.zeros(256, dtype=np.int64)
-        for document in documents:
-            counts += np.bincount(np.frombuffer(_utf8(document), dtype=np.uint8), minlength=256)
+        for piece in joined_pieces(pieces):
+            counts += np.bincount(np.frombuffer(_utf8(piece), dtype=np.uint8), minlength=256)
         return dict(zip(BYTE_NAMES, counts.tolist(), strict=True))
 
     @classmethod
@@ -226,9 +245,9 @@ class ByteTokenizer(Tokenizer):
         """They are the names of the 256 bytes."""
         return tuple(symbols) == BYTE_NAMES
 
-    def encode(self, text: str) -> Ids:
-        """The ids of a text, (N,); see `Tokenizer.encode`."""
-        return np.frombuffer(_utf8(text), dtype=np.uint8).astype(self.dtype)
+    def encode_pieces(self, pieces: Sequence[str]) -> Ids:
+        """The ids of the text that pieces make, (N,); see `Tokenizer.encode_pieces`."""
+        return filled((np.frombuffer(_utf8(piece), dtype=np.uint8) for piece in pieces), sum(map(len, pieces)), self.dtype)
 
     def decode(self, ids: ArrayLike) -> str:
         """The text of ids; see `Tokenizer.decode`."""

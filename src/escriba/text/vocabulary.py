@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import abc
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
 import numpy as np
@@ -18,7 +18,7 @@ from escriba.settings import TextSettings
 from escriba.text.printed import Printed
 from escriba.text.tokenizer_json import EOS, UNK, checked_json
 
-__all__ = ["UNKNOWN_GLYPH", "Ids", "IncrementalDecoder", "ReadText", "Tokenizer", "normalized"]
+__all__ = ["UNKNOWN_GLYPH", "Ids", "IncrementalDecoder", "ReadText", "Tokenizer", "checked_text", "filled", "normalized"]
 
 Ids = NDArray[Any]  # of uint8, uint16 or uint32
 UNKNOWN_GLYPH = "\ufffd"
@@ -29,12 +29,12 @@ class ReadText(Protocol):
     """What `fit` asks of a corpus."""
 
     @property
-    def documents(self) -> tuple[str, ...]:
-        """The texts; a stream is one."""
+    def pieces(self) -> tuple[str, ...]:
+        """The documents, or the pieces that joined are the stream."""
 
     @property
     def is_documents(self) -> bool:
-        """Whether the texts are documents, each with an end."""
+        """Whether the pieces are documents, each with an end."""
 
     @property
     def settings(self) -> TextSettings:
@@ -129,7 +129,7 @@ class Tokenizer(abc.ABC):
             TextError: no symbol is left.
             SettingsError: `min_count` is under 1, or above 1 without ``<unk>``.
         """
-        documents, is_documents, settings = _documents_of(text)
+        pieces, is_documents, settings = _pieces_of(text)
         if settings is not None:
             min_count = settings.min_count if min_count is None else min_count
             unknown = settings.unknown if unknown is None else unknown
@@ -137,19 +137,23 @@ class Tokenizer(abc.ABC):
             newlines = newlines or settings.newlines
         else:
             # a prompt will be treated as the training text was: so say what is true of it, rather than what is usual
-            normalization = normalization or ("NFC" if all(unicodedata.is_normalized("NFC", one) for one in documents) else "none")
-            newlines = newlines or ("keep" if any("\r" in one for one in documents) else "lf")
-            documents = [normalized(one, normalization, newlines) for one in documents]
+            normalization = normalization or ("NFC" if all(unicodedata.is_normalized("NFC", one) for one in pieces) else "none")
+            newlines = newlines or ("keep" if any("\r" in one for one in pieces) else "lf")
+            pieces = [normalized(one, normalization, newlines) for one in pieces]
         min_count = 1 if min_count is None else min_count
         unknown = (unknown is None or unknown) and not cls.knows_everything
         if min_count < 1:
             raise SettingsError(f"min_count is {min_count}", expected="1 or more")
         if min_count > 1 and not unknown and not cls.knows_everything:
             raise SettingsError(f"min_count is {min_count}, but without <unk> every symbol must be kept")
-        counts = here = cls._count(documents)
+        counts = here = cls._count(pieces, is_documents)
+        ends = len(pieces) if is_documents else 1
         if count_in is not None:
-            documents = [normalized(one, normalization, newlines) for one in _documents_of(count_in)[0]]
-            here = cls._count(documents)
+            pieces, are_documents, read_so = _pieces_of(count_in)
+            if read_so is None or (read_so.normalization, read_so.newlines) != (normalization, newlines):
+                pieces = [normalized(one, normalization, newlines) for one in pieces]
+            here = cls._count(pieces, are_documents)
+            ends = len(pieces) if are_documents else 1
         kept = {symbol: count for symbol, count in here.items() if count >= min_count} if min_count > 1 else counts
         symbols = cls._vocabulary(kept if min_count > 1 else {symbol: here.get(symbol, 0) for symbol in counts})
         if not symbols and min_count == 1:
@@ -158,13 +162,13 @@ class Tokenizer(abc.ABC):
             raise TextError(f"no symbol stands {min_count} times or more in the text", hint="choose a smaller min_count")
         eos = is_documents if eos is None else eos
         left_out = sum(here.values()) - sum(here.get(symbol, 0) for symbol in symbols)
-        frequencies = ([left_out] if unknown else []) + [here.get(symbol, 0) for symbol in symbols] + ([len(documents)] if eos else [])
+        frequencies = ([left_out] if unknown else []) + [here.get(symbol, 0) for symbol in symbols] + ([ends] if eos else [])
         return cls(symbols, frequencies, unknown=unknown, eos=eos, normalization=normalization, newlines=newlines)
 
     @classmethod
     @abc.abstractmethod
-    def _count(cls, documents: Sequence[str]) -> Mapping[str, int]:
-        """How often each symbol stands in the documents."""
+    def _count(cls, pieces: Sequence[str], are_documents: bool) -> Mapping[str, int]:
+        """How often each symbol stands in documents, or in the stream that the pieces make."""
 
     @classmethod
     @abc.abstractmethod
@@ -176,13 +180,18 @@ class Tokenizer(abc.ABC):
     def fits(cls, symbols: Sequence[str]) -> bool:
         """Whether these can be the symbols of a tokenizer of this kind."""
 
-    @abc.abstractmethod
     def encode(self, text: str) -> Ids:
         """The ids of a text, (N,), in the smallest of uint8, uint16 and uint32.
 
         Raises:
             UnknownSymbolError: a symbol is not in the vocabulary, and there is no ``<unk>``.
+            TextError: it is no string.
         """
+        return self.encode_pieces([checked_text(text)])
+
+    @abc.abstractmethod
+    def encode_pieces(self, pieces: Sequence[str]) -> Ids:
+        """The ids of the text that pieces make together, (N,), as `encode` gives them; the text is never there as one string."""
 
     @abc.abstractmethod
     def decode(self, ids: ArrayLike) -> str:
@@ -198,9 +207,16 @@ class Tokenizer(abc.ABC):
 
     def encode_documents(self, documents: Sequence[str]) -> tuple[Ids, NDArray[np.int64]]:
         """The ids of documents one after another, (N,), and where each begins and the last ends, (D + 1,)."""
-        pieces = [self.encode(document) for document in documents]
-        ids = np.concatenate(pieces) if pieces else np.empty(0, dtype=self.dtype)
-        return ids, np.cumsum([0, *map(len, pieces)], dtype=np.int64)
+        lengths = [0]
+
+        def encoded() -> Iterator[Ids]:
+            for document in documents:
+                ids = self.encode(document)
+                lengths.append(len(ids))
+                yield ids
+
+        ids = filled(encoded(), sum(map(len, documents)), self.dtype)
+        return ids, np.cumsum(lengths, dtype=np.int64)
 
     def decoder(self) -> IncrementalDecoder:
         """A decoder that is given ids bit by bit."""
@@ -208,7 +224,7 @@ class Tokenizer(abc.ABC):
 
     def normalize(self, text: str) -> str:
         """A text treated as the training text was: line ends and Unicode normalization."""
-        return normalized(text, self.normalization, self.newlines)
+        return normalized(checked_text(text), self.normalization, self.newlines)
 
     def to_json(self) -> dict[str, Any]:
         """The whole tokenizer as plain data for JSON."""
@@ -236,7 +252,13 @@ class Tokenizer(abc.ABC):
         return made
 
     def table(self, n: int | None = None) -> Printed:
-        """The vocabulary as lines: id, symbol, how often it stands in the training text; the first `n`, or all."""
+        """The vocabulary as lines: id, symbol, how often it stands in the training text; the first `n`, or all.
+
+        Raises:
+            SettingsError: `n` is no whole number, 0 or more.
+        """
+        if n is not None and (isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 0):
+            raise SettingsError(f"n is {n!r}", expected="a whole number, 0 or more, or None for all")
         rows = [(i, repr(symbol), f"{self.frequencies[i]:,}") for i, symbol in enumerate(self.symbols[:n])]
         wide = max((len(symbol) for _, symbol, _ in rows), default=0)
         lines = [f"{i:>6}  {symbol:<{wide}}  {count:>12}" for i, symbol, count in rows]
@@ -249,7 +271,10 @@ class Tokenizer(abc.ABC):
         Raises:
             TextError: an id is not in the vocabulary.
         """
-        array = np.atleast_1d(np.asarray(ids))
+        try:
+            array = np.atleast_1d(np.asarray(ids))
+        except (ValueError, TypeError) as error:
+            raise TextError(f"these are no ids: {error}", expected="whole numbers in one dimension") from error
         if array.size == 0:
             return np.empty(0, dtype=np.int64)
         if array.ndim != 1 or array.dtype.kind not in "ui":
@@ -294,6 +319,17 @@ class IncrementalDecoder:
         return type(self)(self._tokenizer)
 
 
+def checked_text(text: str) -> str:
+    """The text, if it is one.
+
+    Raises:
+        TextError: it is no string.
+    """
+    if not isinstance(text, str):
+        raise TextError(f"a text of type {type(text).__name__}", expected="a string")
+    return text
+
+
 def normalized(text: str, normalization: str, newlines: str) -> str:
     """A text with its line ends and its Unicode form as asked: "lf" or "keep", "NFC" or "none"."""
     if newlines == "lf" and "\r" in text:
@@ -301,14 +337,32 @@ def normalized(text: str, normalization: str, newlines: str) -> str:
     return text if normalization == "none" else unicodedata.normalize(normalization, text)  # type: ignore[arg-type]
 
 
-def _documents_of(text: str | ReadText | Iterable[str]) -> tuple[list[str], bool, TextSettings | None]:
-    """The documents, whether they are documents (or a stream), and how they were read if that is known."""
+def _pieces_of(text: str | ReadText | Iterable[str]) -> tuple[Sequence[str], bool, TextSettings | None]:
+    """The documents or pieces, whether they are documents (or a stream), and how they were read if that is known."""
     if isinstance(text, str):
         return [text], False, None
     if isinstance(text, ReadText):
-        return list(text.documents), text.is_documents, text.settings
+        return text.pieces, text.is_documents, text.settings
+    if isinstance(text, bytes) or not isinstance(text, Iterable):
+        raise TextError(f"a text of type {type(text).__name__}", expected="a string, a text that was read, or documents, each a string")
     documents = list(text)
     for one in documents:
         if not isinstance(one, str):
             raise TextError(f"a document of type {type(one).__name__}", expected="strings")
     return documents, True, None
+
+
+def filled(chunks: Iterable[Ids], size: int, dtype: Any) -> Ids:
+    """Arrays of ids one after another in one, (N,), made for `size` of them and made larger or smaller where N is another.
+
+    So the ids are never there twice, as they would be in a list of arrays that is joined.
+    """
+    ids, end = np.empty(size, dtype=dtype), 0
+    for chunk in chunks:
+        if end + len(chunk) > len(ids):
+            ids.resize((end + len(chunk)) * 5 // 4, refcheck=False)
+        ids[end : end + len(chunk)] = chunk
+        end += len(chunk)
+    if end < len(ids):
+        ids.resize(end, refcheck=False)
+    return ids

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from escriba.model.loss import InOtherUnits
 
-__all__ = ["CheckpointDue", "EpochEnded", "Evaluated", "Event", "Finished", "Progress", "SampleDue"]
+__all__ = ["CheckpointDue", "EpochEnded", "Evaluated", "Event", "Finished", "Progress", "SampleDue", "SteppedBack"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,23 @@ class Progress(Event):
     learning_rate: float
     gradient_norm: float
     symbols_seen: int
+
+
+@dataclass(frozen=True)
+class SteppedBack(Event):
+    """A step gave no finite number, so it was not taken: the network holds its last good weights again, and the rate is smaller.
+
+    The count of steps does not go back: the step counts, its batch is not learnt from, and the data go on behind it.
+
+    Attributes:
+        loss_nats: the step's loss; it may be finite when only its gradient or the new weights are not.
+        learning_rate: the rate with which training goes on at this place of the schedule.
+        times: how often this happened in this training, this time included.
+    """
+
+    loss_nats: float
+    learning_rate: float
+    times: int
 
 
 @dataclass(frozen=True)

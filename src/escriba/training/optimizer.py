@@ -12,7 +12,10 @@ from torch import Tensor, nn
 
 from escriba.settings import TrainSettings
 
-__all__ = ["Averager", "Plateau", "build_optimizer", "learning_rate"]
+__all__ = ["Averager", "Plateau", "build_optimizer", "copy_into", "learning_rate"]
+
+FUSED = ("cpu", "cuda")
+"""Devices on which an optimizer's update is one pass over memory; elsewhere, and for rmsprop, PyTorch takes several."""
 
 
 def build_optimizer(net: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
@@ -24,15 +27,16 @@ def build_optimizer(net: nn.Module, settings: TrainSettings) -> torch.optim.Opti
     vectors = [parameter for parameter in net.parameters() if parameter.ndim <= 1]
     groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
     betas, rate, epsilon = (settings.beta1, settings.beta2), settings.learning_rate, settings.epsilon
+    fused = all(parameter.device.type in FUSED for parameter in net.parameters()) or None  # None: PyTorch's own choice
     match settings.optimizer:
         case "adam":
-            return torch.optim.Adam(groups, rate, betas, epsilon)
+            return torch.optim.Adam(groups, rate, betas, epsilon, fused=fused)
         case "adamw":
-            return torch.optim.AdamW(groups, rate, betas, epsilon)
+            return torch.optim.AdamW(groups, rate, betas, epsilon, fused=fused)
         case "rmsprop":
             return torch.optim.RMSprop(groups, rate, alpha=settings.beta2, eps=epsilon)
         case "sgd":
-            return torch.optim.SGD(groups, rate, momentum=settings.beta1)
+            return torch.optim.SGD(groups, rate, momentum=settings.beta1, fused=fused)
 
 
 def learning_rate(settings: TrainSettings, step: int, done: float) -> float:

@@ -1,6 +1,6 @@
 """What a training will be, before it begins: parts, vocabulary, batches, network, size and time.
 
-It knows nothing of folders; a text that was read and settings come in.
+It knows nothing of folders; a text that was read and settings come in. How fast this machine is, `probe.py` measures.
 """
 
 from __future__ import annotations
@@ -21,10 +21,16 @@ from escriba.text.batches import Batches, documents, streams, windows
 from escriba.text.corpus import Corpus, Parts
 from escriba.text.encoded import EncodedText
 from escriba.text.tokenizer import TOKENIZERS, Tokenizer
+from escriba.training.probe import Compute, pinned, probe
 from escriba.training.step import estimate_speed
 from escriba.weights import count_parameters
 
-__all__ = ["Plan", "characters_per_symbol", "fit_tokenizer", "make_batches", "prepare", "sort_settings"]
+__all__ = ["Plan", "characters_per_symbol", "fit_tokenizer", "fitting_size", "make_batches", "prepare", "sort_settings"]
+
+SYMBOLS_PER_PARAMETER = 8.0
+"""Symbols that a network must see for each of its parameters; measured, see docs/explanation/experiments.md."""
+LEARNING_SHARE = 0.85
+"""The share of a time that goes into learning; the rest is for reading, evaluations, samples and the last measurement."""
 
 
 def sort_settings(values: Mapping[str, Any]) -> dict[type[Settings], dict[str, Any]]:
@@ -100,6 +106,8 @@ class Plan:
         data: the batches.
         net: the network, untrained.
         train: how it will learn.
+        compute: where it will learn, and how fast.
+        notes: what was chosen for this machine, as sentences.
     """
 
     corpus: Corpus
@@ -111,6 +119,8 @@ class Plan:
     data: Batches
     net: LanguageModel
     train: TrainSettings
+    compute: Compute
+    notes: tuple[str, ...] = ()
 
     @property
     def parameters(self) -> int:
@@ -128,8 +138,10 @@ class Plan:
         )
 
     def speed(self) -> float:
-        """Symbols learnt a second, measured in two steps that leave the network as it was."""
-        return estimate_speed(self.net, self.data, self.train)
+        """Symbols learnt a second: as the probe measured it, or else measured in two steps that leave the network as it was."""
+        if self.compute.measured and self.compute.symbols_per_s > 0:
+            return self.compute.symbols_per_s
+        return estimate_speed(self.net, self.data, pinned(self.train, self.compute))
 
 
 def characters_per_symbol(part: Corpus, encoded: EncodedText) -> float:
@@ -138,17 +150,95 @@ def characters_per_symbol(part: Corpus, encoded: EncodedText) -> float:
     return part.characters / max(1, len(encoded) + ends)
 
 
-def prepare(corpus: Corpus, chosen: Preset, *, held_out: Corpus | None = None) -> Plan:
-    """Everything that training needs, from a text that was read and a preset; `held_out` is a part of the user's own.
+def prepare(
+    corpus: Corpus,
+    chosen: Preset,
+    *,
+    held_out: Corpus | None = None,
+    choosing: Corpus | None = None,
+    compute: Compute | None = None,
+    sized: bool = True,
+    vocabulary: Tokenizer | None = None,
+) -> Plan:
+    """Everything that training needs, from a text that was read and a preset.
+
+    Args:
+        corpus: the text.
+        chosen: how large a network is to be, and how it is to learn.
+        held_out: a part of the user's own to hold out, instead of the last tenth.
+        choosing: a part of the user's own to choose the best weights by.
+        compute: where to learn, as in an earlier run; None: measured.
+        sized: whether the network's size may be chosen from the preset's, where a time is the measure; False: the user named it.
+        vocabulary: the tokenizer to use; None: one is fitted to the text.
 
     Raises:
-        SettingsError, TextError: the settings do not fit the text.
+        SettingsError, TextError: the settings do not fit the text, or this machine.
     """
-    parts = corpus.parts(seed=chosen.train.seed, held_out=held_out)
-    tokenizer = fit_tokenizer(corpus, parts)
+    parts = corpus.parts(seed=chosen.train.seed, held_out=held_out, choosing=choosing)
+    tokenizer = fit_tokenizer(corpus, parts) if vocabulary is None else vocabulary
     encoded = parts.train.encode(tokenizer)
-    choosing = None if parts.choosing is None else parts.choosing.encode(tokenizer)
-    measured = None if parts.held_out is None else parts.held_out.encode(tokenizer)
+    choosing_ids = None if parts.choosing is None else parts.choosing.encode(tokenizer)
+    held_out_ids = None if parts.held_out is None else parts.held_out.encode(tokenizer)
     data = make_batches(encoded, chosen.train)
     net = LanguageModel(tokenizer.vocab_size, chosen.model, seed=chosen.train.seed)
-    return Plan(corpus, parts, tokenizer, encoded, choosing, measured, data, net, chosen.train)
+    notes: tuple[str, ...] = ()
+    if compute is None and sized and chosen.sizes and chosen.train.minutes is not None:
+        net, compute, notes = _sized(net, data, chosen, characters_per_symbol(parts.train, encoded))
+    compute = compute or probe(net, data, chosen.train)
+    return Plan(corpus, parts, tokenizer, encoded, choosing_ids, held_out_ids, data, net, chosen.train, compute, notes)
+
+
+def fitting_size(sizes: Mapping[int, int], symbols: Mapping[int, float]) -> int:
+    """The hidden size to take: the largest that learns from 8 symbols or more for each of its parameters, or else the smallest.
+
+    Args:
+        sizes: the parameters of a network of each hidden size.
+        symbols: how many symbols each could learn from in the time there is.
+    """
+    return max((size for size, parameters in sizes.items() if symbols[size] >= SYMBOLS_PER_PARAMETER * parameters), default=min(sizes))
+
+
+def _sized(net: LanguageModel, data: Batches, chosen: Preset, characters: float) -> tuple[LanguageModel, Compute, tuple[str, ...]]:
+    """The network of the size that fits the time on this machine, where it learns, and a sentence if it is not the preset's own.
+
+    The preset's own network is measured; by its speed, for work goes with the parameters, a size is chosen, measured itself, and
+    by that measurement chosen again.
+    """
+    train, own = chosen.train, chosen.model.hidden_size
+    models = {size: _of_size(chosen.model, size) for size in sorted({*chosen.sizes, own})}
+    parameters = {size: count_parameters(model, net.vocab_size) for size, model in models.items()}
+    seconds = 60.0 * (train.minutes or 0.0) * LEARNING_SHARE
+
+    def chosen_by(measured: Compute, size: int) -> int:
+        work = seconds * measured.symbols_per_s * parameters[size]
+        return fitting_size(parameters, {other: work / count for other, count in parameters.items()})
+
+    compute = probe(net, data, pinned(train))
+    if not compute.measured:
+        return net, compute, ()
+    first = chosen_by(compute, own)
+    nets = {own: net, first: LanguageModel(net.vocab_size, models[first], seed=train.seed)}
+    compute = probe(nets[first], data, train)
+    size = chosen_by(compute, first)
+    if size != first:
+        nets[size] = LanguageModel(net.vocab_size, models[size], seed=train.seed)
+        compute = probe(nets[size], data, pinned(train, compute))
+    if size == own:
+        return nets[size], compute, ()
+    per_s = compute.symbols_per_s * characters
+    note = (
+        f"hidden_size {size} instead of {own}: this machine learns about {_rounded(per_s):,} characters a second with it, "
+        f"{_rounded(per_s * seconds):,} in {train.minutes:g} minutes; too few for {own} (--hidden-size {own} takes it all the same)"
+    )
+    return nets[size], compute, (note,)
+
+
+def _of_size(model: ModelSettings, size: int) -> ModelSettings:
+    """The same kind of network, with the embedding as much smaller as the state."""
+    embedding = model.embedding_dim
+    return model.but(hidden_size=size, embedding_dim=embedding and max(1, embedding * size // model.hidden_size))
+
+
+def _rounded(value: float) -> int:
+    """To two digits: more would look exact."""
+    return int(float(f"{value:.2g}"))

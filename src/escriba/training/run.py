@@ -5,13 +5,17 @@ It knows nothing of how a network learns; it is told what happened and writes it
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import os
+import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -20,124 +24,257 @@ from escriba.checkpoint import Config, save_head, save_weights
 from escriba.errors import CheckpointError
 from escriba.tensorfile import canonical_json, read_json, read_tensors, replace_file, tensor_bytes
 from escriba.text.tokenizer import Tokenizer
+from escriba.training.lock import FolderLock
+from escriba.training.place import mend, model_place, new_place, saying_what_failed, sibling, take_place
 from escriba.training.state import TrainingState
 
-__all__ = ["RunFolder", "is_finished"]
+__all__ = ["RunFolder", "has_state", "is_finished", "recover"]
 
 LOGS = ("metrics.jsonl", "samples.txt")
+"""What a resumed training must have the same of as one that never stopped, but for times."""
+SESSIONS = "training/sessions.jsonl"
+"""When, where and how the training ran: every beginning, going on and interruption."""
 STATES_KEPT = 2
+STATE = re.compile(r"step-\d{8,}\.safetensors")
+
+
+def has_state(folder: Path) -> bool:
+    """Whether a model folder holds a training to go on with."""
+    return bool(_states(folder))
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether the training of a model folder came to its end."""
+    """Whether the training of a model folder came to its end, and was not taken further since; without a state there is none to end."""
+    last = None
     try:
-        lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        with (folder / "metrics.jsonl").open(encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                if line.startswith(('{"event":"begun"', '{"event":"more"', '{"event":"finished"')) and line.endswith("}\n"):
+                    last = line[10 : line.index('"', 10)]
     except OSError:
-        return True
-    return any('"event":"finished"' in line for line in lines[-5:]) or not (folder / "training" / "last.json").is_file()
+        pass
+    return last == "finished" or not has_state(folder)
+
+
+def recover(target: Path) -> None:
+    """Brings an old model back whose replacement a crash cut short; to be called before looking whether there is one.
+
+    Raises:
+        CheckpointError: a process is just replacing it, or the disk does not let it.
+    """
+    place = model_place(target)
+    if place.name and sibling(place, "old").is_dir():
+        lock = FolderLock(place)
+        try:
+            mend(place)
+        finally:
+            lock.release()
+
+
+def _states(folder: Path) -> list[str]:
+    """The names of the states in a folder, the newest first."""
+    names = [path.name for path in (folder / "training").glob("step-*.safetensors") if STATE.fullmatch(path.name)]
+    return sorted(names, key=lambda name: (len(name), name), reverse=True)
 
 
 @dataclass
 class RunFolder:
-    """The folder of one run. A new one grows beside its place, as `.NAME.partial`, until it first holds weights.
+    """The folder of one run, locked until it is closed. A new one grows beside its place, as `.NAME.partial`, until it holds weights.
 
     Attributes:
-        target: where the model will be.
+        target: where the model will be, as it was asked for.
+        place: the same, absolute.
         path: where it is now.
+        replaces: whether there is an old model in its place.
+        notes: what to tell of the reopening.
     """
 
     target: Path
+    place: Path
     path: Path
+    lock: FolderLock = field(repr=False)
     replaces: bool = False
+    notes: tuple[str, ...] = ()
 
     @classmethod
-    def create(cls, target: Path, config: Config, tokenizer: Tokenizer, *, overwrite: bool = False) -> RunFolder:
+    def create(
+        cls, target: Path, config: Config, tokenizer: Tokenizer, *, overwrite: bool = False, continues: Path | None = None
+    ) -> RunFolder:
         """Begins a new folder.
 
+        Args:
+            target: where the model will be.
+            config: its settings.
+            tokenizer: its tokenizer.
+            overwrite: lets it replace a model that is there.
+            continues: the folder of a finished model, whose history, samples and kept moments the new one begins with.
+
         Raises:
-            CheckpointError: a model is there already and may not be overwritten, or the place cannot be written to.
+            CheckpointError: a model is there already and may not be overwritten, another process trains it, or the place cannot
+                be written to.
         """
-        if target.exists() and not overwrite:
-            raise CheckpointError(f"{target} is there already", hint="choose another folder with -o, or --overwrite")
-        if target.exists() and not (target / "config.json").is_file() and any(target.iterdir() if target.is_dir() else [target]):
-            raise CheckpointError(f"{target} is not a model folder, so it is not overwritten", hint="choose another folder with -o")
-        path = target.with_name(f".{target.name}.partial")
-        try:
-            shutil.rmtree(path, ignore_errors=True)
-            path.mkdir(parents=True)
-            (path / "training").mkdir()
-        except OSError as error:
-            raise CheckpointError(f"{path} could not be made: {error.strerror or error}", hint="choose another folder with -o") from error
-        save_head(path, config, tokenizer)
-        return cls(target, path, replaces=target.exists())
+        place = new_place(target)
+        with contextlib.ExitStack() as undo:
+            lock = FolderLock(place)
+            undo.callback(lock.release)
+            mend(place)
+            if place.exists() and not overwrite:
+                raise CheckpointError(f"{target} is there already", hint="choose another folder with -o, or --overwrite")
+            path = sibling(place, "partial")
+            with saying_what_failed(f"{path} could not be made"):
+                if place.exists() and not (place / "config.json").is_file() and any(place.iterdir() if place.is_dir() else [place]):
+                    raise CheckpointError(f"{target} is not a model folder, so it is not overwritten", hint="choose another folder with -o")
+                shutil.rmtree(path, ignore_errors=True)
+                (path / "training").mkdir(parents=True)
+            run = cls(target, place, path, lock, replaces=place.exists())
+            undo.callback(run.close)
+            save_head(path, config, tokenizer)
+            if continues is not None:
+                run._take_over(continues)
+            undo.pop_all()
+        return run
+
+    def _take_over(self, before: Path) -> None:
+        """Copies the history of a finished model; its kept weights are bound anew, to the new config.json."""
+        with saying_what_failed(f"{before} could not be copied to {self.path}"):
+            for name in (*LOGS, SESSIONS):
+                if (before / name).is_file():
+                    shutil.copyfile(before / name, self.path / name)
+        for kept in sorted((before / "kept").glob("*.safetensors")):
+            self.keep(kept.stem, read_tensors(kept)[0])
 
     @classmethod
     def reopen(cls, target: Path) -> tuple[RunFolder, TrainingState]:
-        """Opens an unfinished run to go on with it; its logs are cut to where they stood at its last state.
+        """Opens a run to go on with it; the logs of an unfinished one are cut to where they stood at its last state.
+
+        If that state is missing or damaged, the next whole one is taken, and `notes` say so.
 
         Raises:
-            CheckpointError: there is nothing to go on with.
+            CheckpointError: there is nothing to go on with, or another process trains it.
         """
-        pointer = target / "training" / "last.json"
-        if not pointer.is_file():
-            raise CheckpointError(f"{target} holds no training to go on with", hint="train it anew, with --overwrite")
-        last = read_json(pointer)
-        name = str(last.get("state")) if isinstance(last, dict) else ""
-        if Path(name).name != name or not name.startswith("step-"):
-            raise CheckpointError(f"{pointer} points to {name!r}", expected="step-NUMBER.safetensors beside it")
-        arrays, values = read_tensors(target / "training" / name)
-        lengths = values.pop("log_lengths", {})
-        for log in LOGS:
-            length = lengths.get(log)
-            if isinstance(length, int) and (target / log).is_file():
-                with (target / log).open("r+b") as file:
-                    file.truncate(min(length, (target / log).stat().st_size))
-        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        return cls(target, target), TrainingState(tensors, values)
+        place = model_place(target)
+        with contextlib.ExitStack() as undo:
+            lock = FolderLock(place)
+            undo.callback(lock.release)
+            mend(place)
+            state, lengths, notes = _last_whole_state(target)
+            with saying_what_failed(f"{target} could not be opened for writing"):
+                for leftover in (*place.glob(".*.tmp"), *place.glob("*/.*.tmp")):  # of a process that was killed while it wrote
+                    leftover.unlink(missing_ok=True)
+                for log in LOGS if not is_finished(place) else ():
+                    notes += _cut(place / log, lengths.get(log))
+            undo.pop_all()
+        return cls(target, place, place, lock, notes=notes), state
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Lets other processes in; a new folder that never held weights goes."""
+        if self.path != self.place and not (self.path / "training" / "last.json").is_file():
+            shutil.rmtree(self.path, ignore_errors=True)
+        self.lock.release()
 
     def record(self, event: str, **values: Any) -> None:
-        """Appends one line to metrics.jsonl."""
-        clean = {name: (None if isinstance(value, float) and not math.isfinite(value) else value) for name, value in values.items()}
-        self._append("metrics.jsonl", json.dumps({"event": event, **clean}, separators=(",", ":"), ensure_ascii=False) + "\n")
+        """Appends one line to metrics.jsonl: what also stands in the history of a training that never stopped."""
+        self._append("metrics.jsonl", _line(event, values))
+
+    def session(self, event: str, **values: Any) -> None:
+        """Appends one line to training/sessions.jsonl: what only this sitting had, such as a resuming or an interruption."""
+        with saying_what_failed(f"{self.path / SESSIONS} could not be written"):
+            (self.path / SESSIONS).parent.mkdir(exist_ok=True)  # it may be deleted at any time
+        self._append(SESSIONS, _line(event, values))
 
     def sample(self, heading: str, text: str) -> None:
         """Appends what the model wrote to samples.txt."""
         self._append("samples.txt", f"=== {heading}\n{text}\n\n")
 
     def _append(self, name: str, content: str) -> None:
-        try:
-            with (self.path / name).open("a", encoding="utf-8", newline="\n", errors="surrogatepass") as file:
-                file.write(content)
-        except OSError as error:
-            raise CheckpointError(f"{self.path / name} could not be written: {error.strerror or error}", hint="free some space") from error
+        path = self.path / name
+        with (
+            saying_what_failed(f"{path} could not be written"),
+            path.open("a", encoding="utf-8", newline="\n", errors="surrogatepass") as log,
+        ):
+            log.write(content)
 
     def checkpoint(self, weights: Mapping[str, np.ndarray], state: TrainingState) -> None:
         """Saves the weights to use, and all that resuming needs: first the state, then the weights, last the pointer."""
-        training = self.path / "training"
-        training.mkdir(exist_ok=True)
-        name = f"step-{state.values['step']:08d}.safetensors"
-        lengths = {log: (self.path / log).stat().st_size if (self.path / log).is_file() else 0 for log in LOGS}
+        training, name = self.path / "training", f"step-{state.values['step']:08d}.safetensors"
+        with saying_what_failed(f"{self.path} could not be written to"):
+            training.mkdir(exist_ok=True)
+            lengths = {log: _flushed_length(self.path / log) for log in LOGS}
         arrays = {key: tensor.numpy() for key, tensor in state.tensors.items()}
         replace_file(training / name, tensor_bytes(arrays, {**state.values, "log_lengths": lengths}, sealed=True))
         save_weights(self.path, weights)
         replace_file(training / "last.json", canonical_json({"state": name}).encode())
-        for old in sorted(training.glob("step-*.safetensors"))[:-STATES_KEPT]:
-            old.unlink(missing_ok=True)
-        self._settle()
+        for old in _states(self.path)[STATES_KEPT:]:
+            with contextlib.suppress(OSError):  # it is in nobody's way
+                (training / old).unlink(missing_ok=True)
+        if self.path != self.place:
+            take_place(self.path, self.place, replaces=self.replaces)
+            self.path = self.place
 
     def keep(self, name: str, weights: Mapping[str, np.ndarray]) -> None:
         """Keeps the weights of this moment under a name of their own, such as "epoch-3"."""
-        (self.path / "kept").mkdir(exist_ok=True)
+        with saying_what_failed(f"{self.path / 'kept'} could not be made"):
+            (self.path / "kept").mkdir(exist_ok=True)
         save_weights(self.path, weights, f"kept/{name}.safetensors")
 
-    def _settle(self) -> None:
-        """Moves a new folder to its place, now that it holds weights."""
-        if self.path == self.target:
-            return
-        if self.replaces:
-            shutil.rmtree(self.target)
+
+def _line(event: str, values: Mapping[str, Any]) -> str:
+    """A line of JSON; a number that is none is null."""
+    clean = {name: (None if isinstance(value, float) and not math.isfinite(value) else value) for name, value in values.items()}
+    return json.dumps({"event": event, **clean}, separators=(",", ":"), ensure_ascii=False) + "\n"
+
+
+def _flushed_length(log: Path) -> int:
+    """The length of a log, all of which has reached the disk; 0 if there is none."""
+    if not log.is_file():
+        return 0
+    with log.open("r+b") as file:
+        os.fsync(file.fileno())
+        return file.seek(0, os.SEEK_END)
+
+
+def _cut(log: Path, length: Any) -> tuple[str, ...]:
+    """Takes back what a log holds beyond a length; a note if it holds less."""
+    there = log.stat().st_size if log.is_file() else 0
+    if not isinstance(length, int) or there < length:
+        return (f"{log.name} has lost its end",)
+    if there > length:
+        with log.open("r+b") as file:
+            file.truncate(length)
+    return ()
+
+
+def _last_whole_state(folder: Path) -> tuple[TrainingState, dict[str, Any], tuple[str, ...]]:
+    """The state to which the pointer points, or else the newest that is whole; the lengths of the logs then; what was wrong.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    names, faults = _states(folder), []
+    try:
+        last = read_json(folder / "training" / "last.json")
+        pointed = last.get("state") if isinstance(last, dict) else None
+        if pointed not in names:
+            raise CheckpointError(f"{folder / 'training' / 'last.json'} points to {pointed!r}, which is not there")
+        names.insert(0, names.pop(names.index(pointed)))
+    except CheckpointError as error:
+        faults.append(error)
+    for name in names:
         try:
-            self.path.rename(self.target)
-        except OSError as error:
-            raise CheckpointError(f"{self.target} could not be made: {error.strerror or error}; the model is in {self.path}") from error
-        self.path = self.target
+            arrays, values = read_tensors(folder / "training" / name)
+            lengths = values.pop("log_lengths", None)
+            if not isinstance(values.get("step"), int) or not isinstance(lengths, dict):
+                raise CheckpointError(f"{folder / 'training' / name} is no state of a training")
+        except CheckpointError as error:
+            faults.append(error)
+            continue
+        notes = (*(fault.met for fault in faults), f"so it goes on from step {values['step']:,}") if faults else ()
+        return TrainingState({key: torch.from_numpy(array) for key, array in arrays.items()}, values), lengths, notes
+    why = f": {faults[-1].met}" if names else ""
+    raise CheckpointError(f"{folder} holds no training to go on with{why}", hint="train it anew, with --overwrite")

@@ -1,6 +1,6 @@
-"""One step's work: a batch as tensors, the ordinary step, in which precision, and how fast it is.
+"""One step's work: a batch as tensors, the ordinary step, on which device and in which precision, and how fast it is.
 
-It knows nothing of optimizers or of how long training takes.
+It knows nothing of optimizers or of how long training takes; what is fastest here is measured in `probe.py`.
 
 Shapes: B batch, T time, V vocabulary.
 """
@@ -8,20 +8,36 @@ Shapes: B batch, T time, V vocabulary.
 from __future__ import annotations
 
 import contextlib
-import math
+import platform
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from escriba.errors import SettingsError
 from escriba.model.language_model import LanguageModel, ModelState
 from escriba.model.loss import cross_entropy
 from escriba.settings import TrainSettings
 from escriba.text.batches import Batch, Batches
 
-__all__ = ["StepFunction", "TensorBatch", "autocast", "best_precision", "chosen_precision", "estimate_speed", "training_step"]
+__all__ = [
+    "StepFunction",
+    "TensorBatch",
+    "autocast",
+    "best_precision",
+    "chosen_device",
+    "chosen_precision",
+    "devices_here",
+    "estimate_speed",
+    "has_bf16",
+    "seconds_of_a_step",
+    "symbols_of",
+    "training_step",
+]
 
 
 class TensorBatch(NamedTuple):
@@ -56,17 +72,74 @@ def training_step(net: LanguageModel, batch: TensorBatch) -> tuple[Tensor, Model
     return cross_entropy(logits_BTV, batch.targets, batch.mask), state
 
 
-def best_precision(device: str) -> str:
-    """Gives "bf16" where the machine multiplies it itself (AMX, AVX512-BF16, a GPU), else "float32": bf16 is far slower there."""
+def devices_here() -> list[str]:
+    """The kinds of devices that this PyTorch finds on this machine, the likely fastest first; "cpu" is always there."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a driver that is too old is the same as none
+        found = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    return [*(name for name, there in found.items() if there), "cpu"]
+
+
+def chosen_device(settings: TrainSettings) -> torch.device:
+    """The settings' device; "auto" is the first of `devices_here`.
+
+    Raises:
+        SettingsError: the device is not there.
+    """
+    here = devices_here()
+    if settings.device == "auto":
+        return torch.device(here[0])
+    device = torch.device(settings.device)
+    count = torch.cuda.device_count() if device.type == "cuda" and "cuda" in here else 1
+    if device.type not in here or (device.index or 0) >= count:
+        kind = "no CUDA device" if device.type == "cuda" else "no Apple GPU"
+        raise SettingsError(
+            f"device is {settings.device!r}, but this PyTorch has {kind if device.type not in here else f'only {count} CUDA devices'}",
+            expected="auto, " + " or ".join(here),
+            hint="leave device at auto; a GPU needs PyTorch's build for it and its driver: https://pytorch.org/get-started/locally",
+        )
+    return device
+
+
+def has_bf16(device: str) -> bool:
+    """Whether the hardware itself multiplies bfloat16: AMX, AVX512-BF16, Arm's BF16, a GPU of 2020 or later.
+
+    Elsewhere it is emulated, tens of times slower than float32.
+    """
+    if device.startswith("cuda"):
+        return "cuda" in devices_here() and torch.cuda.is_bf16_supported(including_emulation=False)
     if device != "cpu":
-        return "bf16" if device.startswith("cuda") and torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "float32"
-    able = [getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported")]
-    return "bf16" if any(check is not None and check() for check in able) else "float32"
+        return False
+    checks = [getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported")]
+    return any(check is not None and check() for check in checks) or _has_arm_bf16()
 
 
-def chosen_precision(settings: TrainSettings) -> str:
-    """The settings' precision, "auto" resolved for this machine."""
-    return best_precision(settings.device) if settings.precision == "auto" else settings.precision
+def _has_arm_bf16() -> bool:
+    """Arm's BF16, as PyTorch tells it from 2.13 on, and Linux before."""
+    if platform.machine().lower() not in ("aarch64", "arm64"):
+        return False
+    if hasattr(torch.cpu, "get_capabilities"):
+        return bool(torch.cpu.get_capabilities().get("bf16", False))
+    try:
+        return " bf16" in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+
+
+def best_precision(device: str) -> str:
+    """The precision where nothing is measured: "bf16" where the hardware multiplies it, but on a Mac's processor, else "float32"."""
+    return "bf16" if has_bf16(device) and platform.system() != "Darwin" else "float32"
+
+
+def chosen_precision(settings: TrainSettings, device: torch.device | None = None) -> str:
+    """The settings' precision; "auto" is `best_precision` of the device, or else of the settings' device.
+
+    Raises:
+        SettingsError: the settings' device is not there.
+    """
+    if settings.precision != "auto":
+        return settings.precision
+    return best_precision(str(device or chosen_device(settings)))
 
 
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[Any]:
@@ -75,17 +148,46 @@ def autocast(device: torch.device, precision: str) -> contextlib.AbstractContext
 
 
 def estimate_speed(net: LanguageModel, data: Batches, settings: TrainSettings) -> float:
-    """Symbols learnt a second, from one step forward and back after one to warm up; the network is left as it was."""
-    device, precision = torch.device(settings.device), chosen_precision(settings)
-    net.to(device).eval()
-    batch = TensorBatch.of(data.batch(0), device)
-    seconds = math.inf
-    for _ in range(2):
-        began = time.perf_counter()
-        with autocast(device, precision):
-            loss, _ = training_step(net, batch)
-        loss.backward()  # type: ignore[no-untyped-call]
-        net.zero_grad(set_to_none=True)
-        seconds = min(seconds, time.perf_counter() - began)
-    net.train()
-    return batch.targets.numel() / max(seconds, 1e-9)
+    """Symbols learnt a second, from one step forward and back after one to warm up; the network is left as it was.
+
+    Raises:
+        SettingsError: the settings' device is not there.
+    """
+    device, batch = chosen_device(settings), data.batch(0)
+    precision = chosen_precision(settings, device)
+    with left_as_it_was(net, device):
+        seconds = min(seconds_of_a_step(net, batch, device, precision) for _ in range(2))
+    return symbols_of(batch) / max(seconds, 1e-9)
+
+
+def symbols_of(batch: Batch) -> int:
+    """The targets that count."""
+    return batch.targets.size if batch.mask is None else int(batch.mask.sum())
+
+
+def seconds_of_a_step(
+    net: LanguageModel, batch: Batch, device: torch.device, precision: str, clock: Callable[[], float] = time.perf_counter
+) -> float:
+    """How long one step forward and back takes, of a network that is on the device; its gradients are cleared, nothing is learnt."""
+    began = clock()
+    with autocast(device, precision):
+        loss, _ = training_step(net, TensorBatch.of(batch, device))
+    loss.backward()  # type: ignore[no-untyped-call]
+    net.zero_grad(set_to_none=True)
+    float(loss.detach())  # a GPU answers only when it is done with all before
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return clock() - began
+
+
+@contextlib.contextmanager
+def left_as_it_was(net: LanguageModel, device: torch.device) -> Iterator[None]:
+    """Inside, the network is on the device and in training, with draws of its own for dropout; after it, it is as it was before."""
+    home, was_training, generator = net.output.weight.device, net.training, net.dropout.generator
+    try:
+        net.to(device).train()  # cuDNN goes back only through a network in training
+        net.dropout.generator = torch.Generator(device).manual_seed(1)
+        yield
+    finally:
+        net.dropout.generator = generator
+        net.to(home).train(was_training)

@@ -8,34 +8,37 @@ Shapes: B batch, T time, V vocabulary.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
 from collections.abc import Generator, Iterator
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from escriba.errors import TrainingError
 from escriba.model.language_model import LanguageModel, ModelState
 from escriba.settings import TrainSettings
 from escriba.text.batches import Batches
 from escriba.text.encoded import EncodedText
+from escriba.training.arguments import check_arguments, loss_and_state
+from escriba.training.due import EVALUATIONS, SAMPLES, Due
 from escriba.training.evaluation import Evaluation, evaluate_part
-from escriba.training.events import CheckpointDue, EpochEnded, Evaluated, Event, Finished, Progress, SampleDue
-from escriba.training.optimizer import Averager, Plateau, build_optimizer, copy_into, learning_rate
-from escriba.training.state import TrainingState, finite_or_none, optimizer_tensors, restore_optimizer, restore_parameters
-from escriba.training.step import StepFunction, TensorBatch, autocast, chosen_precision, training_step
+from escriba.training.events import CheckpointDue, EpochEnded, Evaluated, Event, Finished, Progress, SampleDue, SteppedBack
+from escriba.training.keeping import Keeping, Updated
+from escriba.training.optimizer import Plateau, learning_rate
+from escriba.training.state import Tally, TrainingState
+from escriba.training.step import StepFunction, TensorBatch, autocast, chosen_device, chosen_precision, symbols_of, training_step
 
 __all__ = ["Fit", "fit"]
 
-EVALUATIONS = 10
-"""Evaluations in all, the one at step 0 included, unless the settings say every how many steps."""
-SAMPLES = 5
-SAVE_EVERY_S = 60.0
-FIRST_SAVE_S = 4.0
+GOOD_EVERY = 100
+"""Steps after which the weights are remembered as good ones; so they are at every evaluation."""
+MOST_RESCUES = 3
+RESCUED_RATE = 0.3
+LEAST_WARM_UP = 10
 
 
 def fit(
@@ -47,9 +50,14 @@ def fit(
     step: StepFunction | None = None,
     budget_s: float | None = None,
     resume: TrainingState | None = None,
+    more: TrainingState | None = None,
     **overrides: Any,
 ) -> Fit:
     """Teaches a network, and says what happens.
+
+    A step whose loss, gradient or new weights are not finite is not taken: the network goes back to its last good weights (those of
+    the last evaluation, or of the last hundred steps), the rate is 0.3 of what it was from then on, and the data go on behind the
+    step. The third time it is an error.
 
     Args:
         net: the network; it learns in place.
@@ -58,16 +66,21 @@ def fit(
         choosing: a part of the text that is not learnt from, on which the loss is measured and the best weights are chosen.
         step: a step of your own: ``step(net, batch) -> loss`` or ``-> (loss, state)``.
         budget_s: seconds of training, in place of the settings' minutes.
-        resume: what `Fit.state` gave before: training goes on from there.
+        resume: what `Fit.state` gave before: training goes on from there, and with a length in steps or epochs everything is, bit for
+            bit, as if it had never stopped.
+        more: what `Fit.state` gave at the end of a training, upon which this one is a new phase. It begins with the weights that were
+            kept (the best, else the averaged, else the last) and with the optimizer's moments. Steps, symbols, seconds and the order of
+            the batches go on; the length, the schedule with a short warm-up, and which weights are best begin anew.
         **overrides: single settings by name, for example ``epochs=5``.
 
     Returns:
-        An iterator of events, of which every step gives at least `Progress`, and the last is `Finished`.
+        An iterator of events, of which every step gives at least `Progress` (or `SteppedBack`), and the last is `Finished`.
 
     Raises:
-        SettingsError: a setting is out of its range.
-        TrainingError: while iterating, when the loss is no longer a number.
+        SettingsError: a setting is out of its range, or an argument is of another kind.
+        TrainingError: the state is of another network; while iterating, when a step gives back no loss, or no finite one again and again.
     """
+    check_arguments(net, data, choosing, step, budget_s, resume, more)
     chosen = (settings or TrainSettings()).but(**overrides)
     if all(length is None for length in (chosen.steps, chosen.epochs, chosen.minutes)):
         chosen = chosen.but(epochs=1)
@@ -76,6 +89,8 @@ def fit(
     run = Fit(net, data, chosen, choosing=choosing, step=step or training_step, budget_s=budget_s)
     if resume is not None:
         run.restore(resume)
+    elif more is not None:
+        run.restore(more, new_phase=True)
     return run
 
 
@@ -94,24 +109,18 @@ class Fit(Iterator[Event]):
     ) -> None:
         self.net, self.data, self.settings, self.choosing, self.step_function, self.budget_s = net, data, settings, choosing, step, budget_s
         self.total_steps = max(1, math.ceil(settings.epochs * len(data))) if settings.epochs is not None else settings.steps
-        self.device, self.precision = torch.device(settings.device), chosen_precision(settings)
+        self.device = chosen_device(settings)
+        self.precision = chosen_precision(settings, self.device)
         net.to(self.device)
-        self._parameters = list(net.parameters())
-        self._optimizer = build_optimizer(net, settings)
-        self._averager = None if settings.averaging is None else Averager(self._parameters, settings.averaging)
-        self._plateau = Plateau(settings.plateau_patience)
+        self._keeping = Keeping(net, settings)
+        self._plateau, self._schedule = Plateau(settings.plateau_patience), settings
         self._rng = torch.Generator(self.device).manual_seed(settings.seed)
         net.dropout.generator = self._rng
-        self.step = self.symbols_seen = 0
-        self.best_loss = math.inf
-        self._best: list[Tensor] | None = None
-        self._raw: list[Tensor] | None = None
-        self._stale = self._evaluations = self._samples = self._evaluated_at = 0
+        self._tally, self._due = Tally(), Due(settings, len(data))
         self._carried: ModelState | None = None
         self._stopping = False
-        self._epoch_losses: list[tuple[float, int]] = []
         self._began = time.perf_counter()
-        self._saved_at = -math.inf
+        self._ended: float | None = None
         self._events = self._run()
 
     def __next__(self) -> Event:
@@ -126,208 +135,237 @@ class Fit(Iterator[Event]):
         self._events.close()
 
     @property
+    def step(self) -> int:
+        """Steps so far."""
+        return self._tally.step
+
+    @property
+    def origin_step(self) -> int:
+        """The step at which this training began: 0, or where the finished one ended upon which it is a new phase."""
+        return self._tally.origin_step
+
+    @property
+    def symbols_seen(self) -> int:
+        """Targets learnt from so far."""
+        return self._tally.symbols_seen
+
+    @property
+    def best_loss(self) -> float:
+        """The lowest loss on the choosing part in nats; infinity before there is one."""
+        return math.inf if self._tally.best_loss is None else self._tally.best_loss
+
+    @property
+    def smoothed_loss(self) -> float | None:
+        """An exponential mean of the steps' losses in nats, each new one weighing a twentieth; None before the first."""
+        return self._tally.smoothed_loss
+
+    @property
     def elapsed_s(self) -> float:
-        """Seconds of training so far."""
-        return time.perf_counter() - self._began
+        """Seconds of training so far; they stand still when it is over."""
+        return (time.perf_counter() if self._ended is None else self._ended) - self._began
 
     @property
     def done(self) -> float:
         """The share of the training that is over, 0 to 1: by steps, or by seconds where a time is the measure."""
-        spent, whole = (self.elapsed_s, self.budget_s) if self.total_steps is None else (self.step, self.total_steps)
+        tally = self._tally
+        if self.total_steps is None:
+            spent, whole = self.elapsed_s - tally.origin_s, self.budget_s
+        else:
+            spent, whole = tally.step - tally.origin_step, self.total_steps
         return min(1.0, spent / whole) if whole and whole > 0 else 1.0
 
     @property
     def kept(self) -> str:
         """Which weights are kept: the "best" on the choosing part; without one the "averaged", or else the "last"."""
-        if self._best is not None:
-            return "best"
-        return "last" if self._averager is None else "averaged"
+        return self._keeping.kind
 
     def _where(self) -> tuple[int, float, float, float]:
         return self.step, self.step / len(self.data), self.elapsed_s, self.done
 
     def _run(self) -> Generator[Event]:
-        self.net.train()
+        self._begin()
         try:
-            if self.step == 0:
+            if self.step == self.origin_step and self._tally.evaluated_at < self.step:
                 yield from self._evaluate()
             over = self.done >= 1.0
+            if self.step > self.origin_step:  # what was due at the state's own step, as far as it had not come yet
+                yield from self._what_is_due(over)
             while not over and not self._out_of_patience() and not self._stopping:
                 yield self._one_step()
                 over = self.done >= 1.0
                 yield from self._what_is_due(over)
         finally:
             self._leave_kept_weights()
+            self._ended = time.perf_counter()
         reason = "length" if over else "interrupted" if self._stopping else "patience"
         yield Finished(*self._where(), reason=reason, kept=self.kept)
 
-    def _what_is_due(self, over: bool) -> Iterator[Event]:
-        """After a step: the end of an epoch, an evaluation, samples, a checkpoint; at the end all of them."""
-        settings = self.settings
-        epoch_over = self.step % len(self.data) == 0
-        if epoch_over:
-            yield self._end_of_epoch()
-        evaluation_due = over or self._is_due(settings.eval_every, self._evaluations / EVALUATIONS)
-        if evaluation_due:
-            yield from self._evaluate()
-        if settings.sample_length and (over or self._is_due(settings.sample_every, (self._samples + 1) / SAMPLES)):
-            self._samples = int(self.done * SAMPLES)
-            with self._holding(self._kept_tensors()):
-                yield SampleDue(*self._where())
-        every = settings.keep_every
-        if every == "epoch" and epoch_over:
-            yield CheckpointDue(*self._where(), keep=f"epoch-{self.step // len(self.data)}")
-        elif every not in (None, "epoch") and self.step % int(every) == 0:
-            yield CheckpointDue(*self._where(), keep=f"step-{self.step}")
-        elif evaluation_due or self.elapsed_s > max(FIRST_SAVE_S, self._saved_at + SAVE_EVERY_S):
-            yield CheckpointDue(*self._where())
-        else:
-            return
-        self._saved_at = self.elapsed_s
+    def _begin(self) -> None:
+        if not self._keeping.is_sound():
+            raise TrainingError(
+                "the network's weights are not all finite before the first step",
+                expected="numbers of ordinary size",
+                hint="make the network anew: escriba.LanguageModel(...)",
+            )
+        if not self._keeping.has_good:
+            self._keeping.remember(self.step)
+        if self.origin_step:  # the moments are those of other rates: a new phase begins gently
+            warm_up = max(self.settings.warmup_steps, LEAST_WARM_UP)
+            most = warm_up if self.total_steps is None else math.ceil(self.total_steps / 20)
+            self._schedule = self.settings.but(warmup_steps=min(warm_up, most))
 
-    def _is_due(self, every: int | None, at: float) -> bool:
-        """Whether something is due that happens every so many steps, or else when the share `at` of the training is over."""
-        return self.step % every == 0 if every is not None else self.done >= at
+    def _what_is_due(self, over: bool) -> Iterator[Event]:
+        """After a step: the end of an epoch, an evaluation, samples, a checkpoint."""
+        tally, due = self._tally, self._due
+        if due.epoch_end(tally):
+            yield EpochEnded(*self._where(), self.step // len(self.data), *tally.close_epoch())
+        if due.evaluation(tally, self.done, over):
+            yield from self._evaluate()
+        if due.sample(tally, self.done, over or self._out_of_patience()):
+            tally.samples, tally.sampled_at = int(self.done * SAMPLES), self.step
+            with self._keeping.holding(self._keeping.kept()):
+                yield SampleDue(*self._where())
+        if due.checkpoint(tally, self.elapsed_s):
+            tally.saved_at = self.step
+            yield CheckpointDue(*self._where(), keep=due.name_to_keep(self.step))
+            due.saved(self.elapsed_s)
 
     def _out_of_patience(self) -> bool:
-        return self.settings.patience is not None and self._stale >= self.settings.patience
+        return self.settings.patience is not None and self._tally.stale >= self.settings.patience
 
-    def _one_step(self) -> Progress:
-        batch = self.data.batch(self.step)
-        rate = learning_rate(self.settings, self.step, self.done) * self._plateau.factor
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
+    def _rate(self) -> float:
+        """The rate of the next step."""
+        rate = learning_rate(self._schedule, self.step - self.origin_step, self.done)
+        return rate * self._plateau.factor * self._tally.rate_factor
+
+    def _one_step(self) -> Progress | SteppedBack:
+        batch, tally, rate, began = self.data.batch(self.step), self._tally, self._rate(), self.elapsed_s
+        self.net.train()  # whoever was given an event may have used the network
         with autocast(self.device, self.precision):
             outcome = self.step_function(self.net, TensorBatch.of(batch, self.device, self._carried if batch.carry else None))
-        loss, state = outcome if isinstance(outcome, tuple) else (outcome, None)
-        self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = float(nn.utils.clip_grad_norm_(self._parameters, self.settings.clip_norm or math.inf))
-        loss_nats = float(loss.detach())
-        if not (math.isfinite(loss_nats) and math.isfinite(norm)):
-            raise TrainingError(
-                f"the loss is {loss_nats} and the gradient's length {norm} at step {self.step + 1}, rate {rate:g}",
-                expected="finite numbers; this step was not taken, and nothing of it is saved",
-                hint=f"train with a smaller rate: --set train.learning_rate={rate / 3:.1g}, or --set train.clip_norm=1",
-            )
-        self._optimizer.step()
+        loss, state = loss_and_state(outcome)
+        tally.step += 1
+        updated = self._keeping.update(loss, rate, self.settings.clip_norm, tally.step)
+        self._due.stepped(began, self.elapsed_s)
+        if not updated.is_sound:
+            return self._step_back(updated, rate)
         self._carried = None if state is None else tuple(tuple(one.detach().float() for one in layer) for layer in state)
-        self.step += 1
-        if self._averager is not None:
-            self._averager.update(self.step)
-        symbols = batch.targets.size if batch.mask is None else int(batch.mask.sum())
-        self.symbols_seen += symbols
-        self._epoch_losses.append((loss_nats, symbols))
-        return Progress(*self._where(), loss_nats, rate, norm, self.symbols_seen)
+        tally.learnt(updated.loss_nats, symbols_of(batch))
+        if tally.step % GOOD_EVERY == 0:
+            self._remember()
+        return Progress(*self._where(), updated.loss_nats, rate, updated.gradient_norm, self.symbols_seen)
 
-    def _end_of_epoch(self) -> EpochEnded:
-        losses, self._epoch_losses = self._epoch_losses, []
-        mean = sum(loss * symbols for loss, symbols in losses) / max(1, sum(symbols for _, symbols in losses))
-        last = [loss for loss, _ in losses[-10:]]
-        return EpochEnded(*self._where(), self.step // len(self.data), mean, sum(last) / max(1, len(last)))
+    def _remember(self) -> None:
+        """Takes the present weights for good ones, unless the loss has just leapt up: then it may be about to overflow."""
+        last, mean = self._tally.last_loss, self._tally.smoothed_loss
+        if last is None or mean is None or last <= mean + abs(mean) + 1.0:
+            self._keeping.remember(self.step)
+
+    def _step_back(self, failed: Updated, rate: float) -> SteppedBack:
+        """Undoes a step that is no use; the data go on, and a state carried by such weights does not."""
+        tally = self._tally
+        tally.rescues += 1
+        self._keeping.step_back()
+        self._carried = None
+        if tally.rescues >= MOST_RESCUES:
+            raise TrainingError(
+                f"the loss is {failed.loss_nats:g}, the gradient's length {failed.gradient_norm:g} at step {self.step}, rate {rate:.3g}: "
+                "no sound step for the third time",
+                expected=f"finite numbers; each time training went back to its last good weights, with {RESCUED_RATE:g} of the rate; "
+                "nothing unsound was saved",
+                hint=f"train anew with a smaller rate: --set train.learning_rate={self.settings.learning_rate / 100:.1g}, "
+                "or with shorter gradients: --set train.clip_norm=1",
+            )
+        tally.rate_factor *= RESCUED_RATE
+        return SteppedBack(*self._where(), failed.loss_nats, rate * RESCUED_RATE, tally.rescues)
 
     def _evaluate(self) -> Iterator[Evaluated]:
         """Measures the averaged weights, or else the present ones, and remembers them if they are the best so far."""
-        self._evaluations, self._evaluated_at = int(self.done * EVALUATIONS) + 1, self.step
+        tally = self._tally
+        tally.evaluations, tally.evaluated_at = int(self.done * EVALUATIONS) + 1, self.step
         if self.choosing is None:
+            self._remember()
             return
         found = self._measured(self.choosing)
         best = found.loss_nats < self.best_loss  # a loss that is not a number is never the best
         if best:
-            self.best_loss = found.loss_nats
-            self._best = self._present()
-        self._stale = 0 if best else self._stale + 1
+            tally.best_loss, self._keeping.best = found.loss_nats, self._keeping.present()
+        if math.isfinite(found.loss_nats):
+            self._remember()
+        tally.stale = 0 if best else tally.stale + 1
         if self.settings.schedule == "plateau":
             self._plateau.evaluated(best)
         yield Evaluated(*self._where(), found.loss_nats, found.symbols, best)
 
-    def _present(self) -> list[Tensor]:
-        """Copies of the weights that are measured now: the averaged ones, or else those being trained."""
-        return [tensor.detach().clone() for tensor in (self._averager.averages if self._averager else self._parameters)]
-
     def _measured(self, part: EncodedText) -> Evaluation:
-        with self._holding(self._averager.averages if self._averager else None):
+        with self._keeping.holding(self._keeping.measured()):
             return evaluate_part(self.net, part)
-
-    def _kept_tensors(self) -> list[Tensor] | None:
-        """The weights to keep, or None for those the network holds."""
-        if self._best is not None:
-            return self._best
-        return self._averager.averages if self._averager is not None else None
-
-    @contextlib.contextmanager
-    def _holding(self, weights: list[Tensor] | None) -> Iterator[None]:
-        """Inside, the network holds these weights; None: its own."""
-        if weights is None:
-            yield
-            return
-        self._raw = [parameter.detach().clone() for parameter in self._parameters]
-        copy_into(self._parameters, weights)
-        try:
-            yield
-        finally:
-            copy_into(self._parameters, self._raw)
-            self._raw = None
 
     def kept_weights(self) -> dict[str, np.ndarray]:
         """The weights that would be kept if training ended now, by name."""
-        with self._holding(self._kept_tensors() if self._raw is None else None):
-            return self.net.get_weights()
+        return self._keeping.kept_arrays()
 
     def present_weights(self) -> dict[str, np.ndarray]:
         """The weights of this moment by name, averaged where averages are made, whether or not they are the best so far."""
-        with self._holding(self._averager.averages if self._averager is not None and self._raw is None else None):
-            return self.net.get_weights()
+        return self._keeping.present_arrays()
 
     def _leave_kept_weights(self) -> None:
         """Writes the kept weights into the network for good; `state` still knows the others."""
-        kept = self._kept_tensors()
-        if self.choosing is not None and self.step > self._evaluated_at and self._measured(self.choosing).loss_nats < self.best_loss:
-            kept = self._present()  # stopped between two evaluations: these are the best, but who resumes need not know
-        self._raw = [parameter.detach().clone() for parameter in self._parameters]
-        copy_into(self._parameters, kept or self._raw)
+        kept = self._keeping.kept()
+        if self.choosing is not None and self.step > self._tally.evaluated_at and self._measured(self.choosing).loss_nats < self.best_loss:
+            kept = self._keeping.present()  # stopped between two evaluations: these are the best, but who resumes need not know
+        self._keeping.leave(kept)
         self.net.eval()
 
     def state(self) -> TrainingState:
-        """All that going on needs. To be asked between events, or after a close."""
-        names = [name for name, _ in self.net.named_parameters()]
-        groups = {"weights": self._raw or self._parameters, "averages": self._averager and self._averager.averages, "best": self._best}
-        tensors: dict[str, Tensor] = {"random/dropout": self._rng.get_state(), **optimizer_tensors(self._optimizer)}
-        for group, members in groups.items():
-            tensors.update({f"{group}/{name}": member for name, member in zip(names, members or (), strict=False)})
+        """All that going on needs: whoever resumes is given the events behind the last one that was given here."""
+        tensors: dict[str, Tensor] = {"random/dropout": self._rng.get_state(), **self._keeping.tensors(self.step)}
         for layer, arrays in enumerate(self._carried or ()):
             tensors.update({f"carried/{layer}/{index}": array for index, array in enumerate(arrays)})
         values = {
-            "step": self.step,
-            "symbols_seen": self.symbols_seen,
+            **asdict(self._tally),
             "elapsed_s": self.elapsed_s,
-            "best_loss": finite_or_none(self.best_loss),
-            "counters": [self._stale, self._evaluations, self._samples, self._evaluated_at],
             "plateau": [self._plateau.stale, self._plateau.factor],
-            "epoch_losses": list(self._epoch_losses),
+            "good_step": self._keeping.good_step,
+            "optimizer": self.settings.optimizer,
         }
         return TrainingState({name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}, values)
 
-    def restore(self, state: TrainingState) -> None:
+    def restore(self, state: TrainingState, *, new_phase: bool = False) -> None:
         """Goes back, or on, to a state; to be called before the first event.
 
+        Args:
+            state: where to go on.
+            new_phase: whether that training is finished, and this one is a new phase upon it.
+
         Raises:
-            TrainingError: the state is of another network.
+            TrainingError: the state is of another network, another optimizer, or not whole.
         """
-        names = [name for name, _ in self.net.named_parameters()]
-        restore_parameters(self._parameters, state.group("weights", names))
-        if self._averager is not None and (averages := state.group("averages", names)):
-            self._averager.averages = [tensor.to(self.device, copy=True) for tensor in averages]  # averaging writes into them
-        best = state.group("best", names)
-        self._best = None if best is None else [tensor.to(self.device) for tensor in best]
-        restore_optimizer(self._optimizer, state.tensors)
-        self._carried = state.carried(self.device)
+        try:
+            self._restore(state, new_phase)
+        except (AttributeError, KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
+            raise TrainingError(
+                f"the saved training cannot be gone on with: {error}", expected="what Fit.state gave", hint="begin anew without --resume"
+            ) from error
+
+    def _restore(self, state: TrainingState, new_phase: bool) -> None:
+        values, tally, before = state.values, Tally.of(state.values), state.values["optimizer"]
+        if before != self.settings.optimizer:
+            if not new_phase:
+                raise TrainingError(f"the saved training is of the optimizer {before!r}, not {self.settings.optimizer!r}")
+            state = TrainingState({name: tensor for name, tensor in state.tensors.items() if "moments/" not in name}, values)
+        carried = state.carried(self.device)
+        rows = None if carried is None else len(carried[0][0])
+        if rows not in (None, self.data.batch_size) and self.data.mode == "streams":
+            if not new_phase:
+                raise TrainingError(f"the saved training reads {rows} streams side by side, these batches {self.data.batch_size}")
+            carried = None
+        self._keeping.restore(state, tally.step, values["good_step"])
         self._rng.set_state(state.tensors["random/dropout"])
-        values = state.values
-        self.step, self.symbols_seen = values["step"], values["symbols_seen"]
         self._began = time.perf_counter() - values["elapsed_s"]
-        self._saved_at = values["elapsed_s"]
-        self.best_loss = math.inf if values["best_loss"] is None else values["best_loss"]
-        self._stale, self._evaluations, self._samples, self._evaluated_at = values["counters"]
-        self._plateau.stale, self._plateau.factor = values["plateau"]
-        self._epoch_losses = [(loss, symbols) for loss, symbols in values["epoch_losses"]]
+        self._carried, self._tally = carried, tally
+        if new_phase:
+            self._keeping.begin_with_kept(tally.step)
+            tally.begin_phase(values["elapsed_s"])
+        else:
+            self._plateau.stale, self._plateau.factor = values["plateau"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import math
 from typing import Any
@@ -12,17 +13,20 @@ from rich.console import Console
 from escriba.outputs import progress
 from escriba.outputs.progress import ProgressDisplay, duration
 from escriba.results import Begun, Closed, Sampled
-from escriba.training.events import CheckpointDue, EpochEnded, Evaluated, Progress
+from escriba.training.events import CheckpointDue, EpochEnded, Evaluated, Progress, SteppedBack
 
 BEGUN = Begun(
     folder="models/fox",
     source="12,000 characters, one stream, from fox.txt",
+    lines=(("symbols", "38, characters; the rarest: 'ñ' 1"), ("parts", "9,000 to learn from")),
     notes=("the text [bold]is short[/bold] :smile:",),
     network="embedding 6, gru 8, 38 symbols",
     parameters=954,
     vocab_size=38,
     examples="streams, 8 x 20, 60 steps an epoch",
     precision="float32",
+    device="cpu",
+    threads=2,
     symbols_per_s=123_456.0,
     estimated_s=100.0,
     megabytes=0.0038,
@@ -60,10 +64,12 @@ def test_the_beginning() -> None:
     lines = drawn(BEGUN).splitlines()
     assert lines == [
         "text      12,000 characters, one stream, from fox.txt",
+        "symbols   38, characters; the rarest: 'ñ' 1",
+        "parts     9,000 to learn from",
         "note      the text [bold]is short[/bold] :smile:",
         "network   embedding 6, gru 8, 38 symbols: 954 parameters, 0.0 MB",
         "examples  streams, 8 x 20, 60 steps an epoch",
-        "time      about 1:40 min at 123,456 symbols a second (float32)",
+        "time      about 1:40 min at 123,456 symbols a second (float32, 2 threads)",
         "model     models/fox   (Ctrl-C stops and keeps it)",
     ]
 
@@ -170,3 +176,66 @@ def test_a_terminal_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     assert ProgressDisplay(Terminal()).live
     assert not ProgressDisplay(io.StringIO()).live
+    monkeypatch.setenv("TERM", "dumb")
+    assert not ProgressDisplay(Terminal()).live, "a terminal that cannot move its cursor gets lines"
+
+
+def test_what_can_be_done_at_the_end_is_told_in_the_language_of_the_caller() -> None:
+    """On the command line with its options, which itself tells how to go on; in Python with the arguments."""
+    assert "again     the same length on any machine: steps=40" in drawn(CLOSED, in_python=True).splitlines()
+    interrupted = Closed("models/fox", "interrupted", "last", 40, 0.5, 6400, 12.0, 2.0, None, None, None, 0)
+    ended, kept = "ended     interrupted: 40 steps, 0.50 epochs, 12 s", "kept in   models/fox"
+    assert drawn(interrupted).splitlines() == [ended, kept]
+    assert drawn(interrupted, in_python=True).splitlines() == [
+        ended,
+        kept,
+        "go on     escriba.train(THE SAME TEXT, out='models/fox', resume=True)",
+    ]
+
+
+def test_what_is_gone_on_from_comes_first() -> None:
+    """A training that is resumed says so before anything else."""
+    resumed = dataclasses.replace(BEGUN, restored="step 7: weights, optimizer, order and random states")
+    assert drawn(resumed).splitlines()[0] == "restored  step 7: weights, optimizer, order and random states"
+
+
+def test_where_it_learns() -> None:
+    """On a processor the threads are told, else the device."""
+    assert "(float32, 1 thread)" in drawn(dataclasses.replace(BEGUN, threads=1))
+    assert "(bf16, cuda)" in drawn(dataclasses.replace(BEGUN, device="cuda", precision="bf16"))
+
+
+def test_a_loss_that_is_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was done about it is a warning; the loss shown leaves it out."""
+    back = SteppedBack(1234, 1.0, 1.0, 0.1, math.nan, 0.0024, 1)
+    warning = "warning   step 1,234: the loss was nan; back to the last good weights, rate now 0.0024"
+    assert drawn(back).splitlines() == [warning]
+    assert "step 1,234: the gradient was not finite; back to" in drawn(dataclasses.replace(back, loss_nats=2.5))
+    monkeypatch.setattr(progress, "LINE_EVERY_S", -1.0)
+    lines = drawn(step(1, math.nan), step(2, 2.0), step(3, math.inf), step(4, 2.0)).splitlines()
+    assert "loss" not in lines[0]
+    assert ["loss 2.000" in line for line in lines[1:]] == [True] * 3
+
+
+def test_control_characters_are_not_obeyed() -> None:
+    """A model of bytes may write what would clear the screen: it is shown as a picture."""
+    assert drawn(Sampled(1, 0.5, "a\x1b[2J\x07\x9bb")).splitlines()[1] == "a␛[2J␇�b"
+
+
+@pytest.mark.parametrize("width", [40, 64, 100])
+def test_the_bar_fits_a_narrow_terminal(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However narrow, it is one line, with step, loss and time left whole; where there is no room the bar and the epoch go."""
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    display = ProgressDisplay(io.StringIO(), live=True)
+    display.console = Console(file=io.StringIO(), force_terminal=True, width=width, soft_wrap=True)
+    display(BEGUN)
+    display(step(123_456, 2.5, done=0.4))
+    assert display._bar is not None
+    page = Console(file=io.StringIO(), width=width, color_system=None, force_terminal=True)
+    page.print(display._bar.get_renderable())
+    display.close()
+    assert isinstance(page.file, io.StringIO)
+    (line,) = page.file.getvalue().splitlines()
+    assert len(line) <= width
+    assert all(part in line for part in ("123,456", "loss 2.500", "15 s left"))
+    assert [part in line for part in ("━", "epoch")] == [width >= 64] * 2

@@ -1,0 +1,57 @@
+"""Addresses of texts: as they go over the wire, and where a server may lead on to.
+
+It knows nothing of fetching.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from urllib.parse import quote, urljoin, urlsplit, urlunsplit
+
+from escriba.errors import TextError
+
+__all__ = ["BY_HAND", "checked_address", "led_on"]
+
+BY_HAND = "download it with a browser, and give the file instead"
+
+
+def checked_address(address: str) -> str:
+    """An address as it goes over the wire, in ASCII.
+
+    Raises:
+        TextError: it is not one of http or https, or holds a password.
+    """
+    try:
+        parts = urlsplit(address)
+        host, port = (parts.hostname or "").encode("idna").decode("ascii"), parts.port
+    except ValueError as error:  # a port that is no number; a host that cannot be one
+        raise TextError(f"{address!r} is not an address: {error}", expected="one such as https://example.org/book.txt") from None
+    if parts.scheme not in ("http", "https") or not host:
+        raise TextError(f"{address!r} is not an address of a text", expected="one that begins with https:// or http://")
+    if "@" in parts.netloc:
+        raise TextError(f"the address at {host} holds a user's name or password", expected="an address without", hint=BY_HAND)
+    host = f"[{host}]" if ":" in host else host
+    path, query = (quote(part, safe="/%:@!$&'()*+,;=~?") for part in (parts.path or "/", parts.query))
+    return urlunsplit((parts.scheme, host if port is None else f"{host}:{port}", path, query, ""))
+
+
+def led_on(first: str, address: str, location: str) -> str:
+    """Where a redirect leads: to http or https, and never from https down to http.
+
+    Args:
+        first: the address that was asked for, for what is said.
+        address: the one that leads on.
+        location: where to, as the server's header says it.
+
+    Raises:
+        TextError: it leads elsewhere.
+    """
+    with contextlib.suppress(UnicodeError):  # headers are read as Latin-1, and addresses in them are often UTF-8
+        location = location.encode("latin-1").decode("utf-8")
+    try:
+        found = checked_address(urljoin(address, location))
+    except ValueError:  # a TextError is one
+        raise TextError(f"{first} leads to {location[:200]!r}, where Escriba does not follow", hint=BY_HAND) from None
+    if address.startswith("https:") and not found.startswith("https:"):
+        raise TextError(f"{first} leads from https down to {found}, which anybody on the way could change", hint=BY_HAND)
+    return found

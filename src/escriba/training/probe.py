@@ -1,0 +1,329 @@
+"""Finds by measurement where and how a network learns fastest here: which device, which precision, how many threads.
+
+It knows nothing of texts or of what a network is for: real steps of it are timed, it is left as it was, and what was found is
+remembered for this machine, these versions and networks of this shape, so that the next run makes the same choice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from escriba import __version__
+from escriba.errors import EscribaError
+from escriba.model.language_model import LanguageModel
+from escriba.presets import PRESETS
+from escriba.settings import ModelSettings, TrainSettings
+from escriba.tensorfile import read_json, replace_file
+from escriba.text.batches import Batch, Batches, streams
+from escriba.text.cached import cache_folder
+from escriba.training.step import (
+    chosen_device,
+    chosen_precision,
+    devices_here,
+    has_bf16,
+    left_as_it_was,
+    seconds_of_a_step,
+    symbols_of,
+)
+
+__all__ = ["Compute", "Measured", "measure_preset", "pinned", "probe", "remembered_measurements"]
+
+BUDGET_S = 2.0
+"""Seconds after which no further candidate is tried."""
+STEP_S = 0.2
+"""Seconds that one timed step may take, about; of a network that needs longer, fewer time steps are timed."""
+STEPS = 5
+GAIN = 1.05
+"""How much faster than the default another candidate must be: small differences are chance, and the default is the steadier choice."""
+HOPELESS = 0.6
+"""The share of the best speed below which still fewer threads are not tried."""
+SLOW_FLOPS = 1e9
+"""Operations a second that any machine has; by it the first piece of a batch is cut."""
+GROWTH = 4
+"""By how much the next piece is larger, until a step is long enough."""
+MOST_REMEMBERED = 200
+NETWORK = ("cell", "reset", "embedding_dim", "hidden_size", "num_layers")
+
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Where and how a network learns.
+
+    Attributes:
+        device: "cpu", "cuda", "cuda:1" or "mps".
+        precision: "float32" or "bf16".
+        threads: of the processor.
+        symbols_per_s: symbols learnt a second; 0 where nothing was measured.
+        measured: whether this choice and speed come from a measurement.
+    """
+
+    device: str
+    precision: str
+    threads: int
+    symbols_per_s: float
+    measured: bool
+
+
+class Candidate(NamedTuple):
+    """What is tried."""
+
+    device: str
+    precision: str
+    threads: int
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A measurement that is remembered: of which shape, with what asked for, and what came of it."""
+
+    shape: Mapping[str, Any]
+    asked: Mapping[str, Any]
+    compute: Compute
+
+
+def probe(
+    net: LanguageModel,
+    data: Batches,
+    settings: TrainSettings,
+    *,
+    remembered: bool = True,
+    budget_s: float = BUDGET_S,
+    clock: Clock = time.perf_counter,
+) -> Compute:
+    """The fastest device, precision and number of threads for a network and its batches; what the settings name is taken as named.
+
+    Real steps forward and back are timed. The network, and whatever is drawn at random, is left as it was. PyTorch's own choice
+    comes first and wins unless another is 5 % faster; bfloat16 is not even tried where it would be emulated. OMP_NUM_THREADS, where
+    it is set, is the most threads. With ESCRIBA_PROBE=off in the environment nothing is measured.
+
+    Args:
+        net: the network that will learn.
+        data: what it will learn from.
+        settings: device, precision and threads are read; "auto" and None are what is to be found.
+        remembered: whether an earlier measurement will do; False measures anew, and remembers that.
+        budget_s: seconds after which no further candidate is tried, 0 or more; the first is always measured.
+        clock: gives seconds.
+
+    Raises:
+        SettingsError: the settings' device is not there.
+    """
+    device = chosen_device(settings)
+    if os.environ.get("ESCRIBA_PROBE", "").lower() in ("off", "0", "no"):
+        return Compute(str(device), chosen_precision(settings, device), settings.threads or torch.get_num_threads(), 0.0, measured=False)
+    key = _key(net, data, settings)
+    if remembered and (known := _known(key)) is not None:
+        return known
+    found = _fastest(net, data.batch(0), settings, budget_s, clock)
+    _remember(key, found)
+    return found
+
+
+def measure_preset(vocab_size: int = 66) -> Compute:
+    """Measures the first preset's network anew, on ids drawn at random, and remembers it."""
+    chosen = next(iter(PRESETS.values()))
+    ids = np.random.default_rng(1).integers(vocab_size, size=chosen.train.batch_size * (4 * chosen.train.seq_len + 1))
+    data = streams(ids, batch_size=chosen.train.batch_size, seq_len=chosen.train.seq_len)
+    return probe(LanguageModel(vocab_size, chosen.model), data, TrainSettings(), remembered=False)
+
+
+def pinned(settings: TrainSettings, compute: Compute | None = None) -> TrainSettings:
+    """The settings with nothing left open: device, precision and threads as in `compute`, or else PyTorch's own choice in float32."""
+    if compute is not None:
+        return settings.but(device=compute.device, precision=compute.precision, threads=compute.threads)
+    precision = "float32" if settings.precision == "auto" else settings.precision
+    return settings.but(device=str(chosen_device(settings)), precision=precision, threads=settings.threads or torch.get_num_threads())
+
+
+def _fastest(net: LanguageModel, batch: Batch, settings: TrainSettings, budget_s: float, clock: Clock) -> Compute:
+    """Tries PyTorch's own choice, then other numbers of threads, then bfloat16, then other devices, as long as there is time."""
+    began, device = clock(), str(chosen_device(settings))
+    first_precision = "float32" if settings.precision == "auto" else settings.precision
+    default = Candidate(device, first_precision, settings.threads or torch.get_num_threads())
+    speeds = {default: _speed(net, batch, default, clock)}
+
+    def candidates() -> Iterator[Candidate]:
+        for name in [device] if settings.device != "auto" else devices_here():
+            for threads in _thread_counts() if settings.threads is None and name == "cpu" else [default.threads]:
+                yield Candidate(name, first_precision, threads)
+                if speeds[Candidate(name, first_precision, threads)] < HOPELESS * max(speeds.values()):
+                    break  # fewer still will not be faster
+            if settings.precision == "auto" and has_bf16(name):
+                yield max((one for one in speeds if one.device == name), key=lambda one: speeds[one])._replace(precision="bf16")
+
+    for candidate in candidates():
+        if candidate in speeds:
+            continue
+        if clock() - began >= budget_s:
+            break
+        speeds[candidate] = _speed(net, batch, candidate, clock)
+    fastest = max(speeds, key=lambda one: speeds[one])
+    chosen = fastest if speeds[fastest] > GAIN * speeds[default] else default
+    return Compute(*chosen, symbols_per_s=round(speeds[chosen], 1), measured=True)
+
+
+def _speed(net: LanguageModel, batch: Batch, candidate: Candidate, clock: Clock) -> float:
+    """Symbols a second: the best of a few steps, on as much of the batch as a step has time for.
+
+    That is all of it, unless the network is large for this machine, or the machine busy: then longer and longer pieces are tried,
+    and the step that takes long enough counts.
+    """
+    parameters = sum(parameter.numel() for parameter in net.parameters())
+    symbols = max(1, int(SLOW_FLOPS * STEP_S / (6 * parameters)))
+    with _running_on(candidate.threads), left_as_it_was(net, torch.device(candidate.device)):
+        _timed(net, _part(batch, 1, 1), candidate, clock)  # the first step of all starts threads and takes memory
+        began = clock()
+        seconds = _timed(net, piece := _part(batch, batch.inputs.shape[0], symbols), candidate, clock)
+        while symbols < batch.inputs.size and GROWTH * seconds <= STEP_S:
+            symbols, began = GROWTH * symbols, clock()
+            seconds = _timed(net, piece := _part(batch, batch.inputs.shape[0], symbols), candidate, clock)
+        for _ in range(STEPS - 1):
+            if clock() - began >= STEP_S:
+                break
+            seconds = min(seconds, _timed(net, piece, candidate, clock))
+    return symbols_of(piece) / max(seconds, 1e-9)
+
+
+def _part(batch: Batch, rows: int, symbols: int) -> Batch:
+    """The beginning of a batch: at most so many rows and symbols, one at least."""
+    rows = min(rows, symbols)
+    length = max(1, min(batch.inputs.shape[1], symbols // rows))
+    mask = None if batch.mask is None else batch.mask[:rows, :length].copy()
+    return Batch(batch.inputs[:rows, :length].copy(), batch.targets[:rows, :length].copy(), mask, batch.carry)
+
+
+def _timed(net: LanguageModel, batch: Batch, candidate: Candidate, clock: Clock) -> float:
+    return seconds_of_a_step(net, batch, torch.device(candidate.device), candidate.precision, clock)
+
+
+@contextlib.contextmanager
+def _running_on(threads: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _thread_counts() -> list[int]:
+    """Numbers of threads worth trying: PyTorch's own, all processors that this process may use, and halves of that down to one."""
+    most = usable_processors()
+    bound = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    if bound.isdecimal() and int(bound) > 0:
+        most = min(most, int(bound))
+    counts = [torch.get_num_threads()]
+    while most >= 1:
+        counts.append(most)
+        most //= 2
+    return list(dict.fromkeys(counts))
+
+
+def usable_processors() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _key(net: LanguageModel, data: Batches, settings: TrainSettings) -> dict[str, Any]:
+    """On what a measurement depends: the machine, the versions, the shape, and what was asked for."""
+    shape = net.settings
+    return {
+        "machine": {
+            "processor": _processor(),
+            "processors": os.cpu_count(),
+            "usable": usable_processors(),
+            "most_threads": os.environ.get("OMP_NUM_THREADS", ""),
+            "torch_threads": torch.get_num_threads(),
+            "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())] if "cuda" in devices_here() else [],
+        },
+        "versions": {"escriba": __version__, "torch": torch.__version__, "python": platform.python_version()},
+        "shape": {
+            **{name: getattr(shape, name) for name in NETWORK},
+            "vocab_size": 2 ** round(math.log2(net.vocab_size)),
+            "examples": data.mode,
+            "batch_size": data.batch_size,
+            "seq_len": data.seq_len,
+        },
+        "asked": {"device": settings.device, "precision": settings.precision, "threads": settings.threads},
+    }
+
+
+def _processor() -> str:
+    """The processor's name, as the system tells it."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def remembered_measurements() -> list[Measured]:
+    """What was measured on this machine with these versions, the newest last; nothing where the file is missing or damaged."""
+    found = []
+    for row in _read():
+        with contextlib.suppress(KeyError, TypeError, ValueError, EscribaError):
+            key, compute = row["key"], _checked(row["compute"])
+            ModelSettings(**{name: key["shape"][name] for name in NETWORK})
+            TrainSettings(**key["asked"], **{name: key["shape"][name] for name in ("batch_size", "seq_len")})
+            if not isinstance(key["shape"]["vocab_size"], int):
+                raise TypeError("not a shape")
+            if key["machine"]["processor"] == _processor() and key["versions"]["torch"] == torch.__version__:
+                found.append(Measured(key["shape"], key["asked"], compute))
+    return found
+
+
+def _checked(values: Any) -> Compute:
+    """A choice as it was written down; whatever is odd about it is a ValueError, so that it is measured anew."""
+    compute = Compute(**values, measured=True)
+    settings = TrainSettings(device=compute.device, precision=compute.precision, threads=compute.threads)
+    speed = compute.symbols_per_s
+    if "auto" in (settings.device, settings.precision) or not isinstance(compute.threads, int) or not isinstance(speed, float | int):
+        raise TypeError("not a choice")
+    if not 0.0 < speed < math.inf:
+        raise ValueError("not a speed")
+    chosen_device(settings)
+    return compute
+
+
+def _known(key: Mapping[str, Any]) -> Compute | None:
+    """The choice that was made before for the same key."""
+    for row in reversed(_read()):
+        if row.get("key") == key:
+            with contextlib.suppress(KeyError, TypeError, ValueError, EscribaError):
+                return _checked(row["compute"])
+    return None
+
+
+def _remember(key: Mapping[str, Any], compute: Compute) -> None:
+    """Writes a choice down; where nothing can be written, it is measured again the next time."""
+    values = {name: value for name, value in asdict(compute).items() if name != "measured"}
+    rows = [*(row for row in _read() if row.get("key") != key), {"key": key, "compute": values}]
+    with contextlib.suppress(OSError, EscribaError):
+        _file().parent.mkdir(parents=True, exist_ok=True)
+        replace_file(_file(), json.dumps(rows[-MOST_REMEMBERED:], indent=1).encode())
+
+
+def _read() -> list[dict[str, Any]]:
+    try:
+        rows = read_json(_file())
+    except (OSError, EscribaError):
+        return []
+    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+
+
+def _file() -> Path:
+    return cache_folder() / "probe.json"

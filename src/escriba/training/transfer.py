@@ -1,0 +1,90 @@
+"""Weights of one model as the first weights of another: what belongs to a symbol goes to the same symbol, by its name.
+
+It knows nothing of files, nor of how a network learns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from escriba.errors import CheckpointError
+from escriba.text.tokenizer import Tokenizer
+from escriba.text.tokenizer_json import EOS, UNK
+
+__all__ = ["extended", "transferred"]
+
+LEAST_KNOWN = 0.1
+"""The share of a new text's symbols that a model must know: below it, its weights are of no use."""
+
+
+def extended(tokenizer: Tokenizer, before: Tokenizer) -> Tokenizer:
+    """The tokenizer of a new text, with the symbols of a model added that the text does not have; they were never counted.
+
+    Raises:
+        CheckpointError: the two cut texts into other units, or have next to no symbol in common.
+    """
+    if tokenizer.kind != before.kind:
+        raise CheckpointError(
+            f"the model to begin with knows symbols of the unit {before.kind!r}, the text is cut into {tokenizer.kind!r}",
+            expected="the same unit",
+            hint=f"--unit {before.kind}",
+        )
+    counts = dict(zip(tokenizer.symbols, tokenizer.frequencies.tolist(), strict=True))
+    plain = [symbol for symbol in counts if symbol not in (UNK, EOS)]
+    old = [symbol for symbol in before.symbols if symbol not in (UNK, EOS)]
+    total, known = sum(counts[symbol] for symbol in plain), sum(counts.get(symbol, 0) for symbol in old)
+    if known < LEAST_KNOWN * total:
+        raise CheckpointError(
+            f"the model to begin with knows {known / max(1, total):.1%} of the text's symbols: its vocabulary cannot be mapped",
+            expected=f"{LEAST_KNOWN:.0%} or more in common",
+            hint="train anew, without --init-from",
+        )
+    added = {symbol: 0 for symbol in old if symbol not in counts}
+    kind, unknown, eos = type(tokenizer), tokenizer.unk_id is not None, tokenizer.eos_id is not None
+    symbols = kind._vocabulary({**{symbol: counts[symbol] for symbol in plain}, **added})
+    frequencies = [counts.get(symbol, 0) for symbol in ([UNK] if unknown else []) + symbols + ([EOS] if eos else [])]
+    return kind(symbols, frequencies, unknown=unknown, eos=eos, normalization=tokenizer.normalization, newlines=tokenizer.newlines)
+
+
+def transferred(
+    weights: Mapping[str, np.ndarray], before: Tokenizer, tokenizer: Tokenizer, fresh: Mapping[str, np.ndarray]
+) -> tuple[dict[str, np.ndarray], str]:
+    """First weights for a vocabulary, from those of a model with another.
+
+    What does not depend on the vocabulary is taken over; of what does, the row (or column) of a symbol that both know goes to
+    its place in the new order, and the others keep their fresh numbers, new symbols' biases the mean of the known ones.
+
+    Args:
+        weights: of the model, by the names of `weights.py`.
+        before: the model's tokenizer.
+        tokenizer: the new one.
+        fresh: the weights of a new network of the same shape.
+
+    Returns:
+        the weights, and a sentence that says how many symbols were known.
+
+    Raises:
+        CheckpointError: the two networks differ in more than their vocabulary.
+    """
+    places = {symbol: index for index, symbol in enumerate(before.symbols)}
+    pairs = [(index, places[symbol]) for index, symbol in enumerate(tokenizer.symbols) if symbol in places]
+    here, there = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+    axes = {"embedding.weight": 0, "output.weight": 0, "output.bias": 0}
+    if "embedding.weight" not in fresh:
+        axes["layers.0.weight_ih"] = 1  # one-hot input: a column for each symbol
+    made = {}
+    for name, array in fresh.items():
+        source, axis = np.asarray(weights.get(name, np.empty(0))), axes.get(name)
+        expected = tuple(before.vocab_size if at == axis else size for at, size in enumerate(array.shape))
+        if source.shape != expected:
+            raise CheckpointError(f"{name} has the shape {source.shape} in the model to begin with", expected=f"{expected}")
+        made[name] = np.array(source if axis is None else array)
+        if axis is not None:
+            if name == "output.bias":
+                made[name][:] = source[there].mean()
+            np.moveaxis(made[name], axis, 0)[here] = np.moveaxis(source, axis, 0)[there]
+    added, left = tokenizer.vocab_size - len(pairs), before.vocab_size - len(pairs)
+    more = (f", {added:,} new" if added else "") + (f", {left:,} left out" if left else "")
+    return made, f"{len(pairs):,} symbols mapped by name{more}"

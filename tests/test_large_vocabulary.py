@@ -1,0 +1,83 @@
+"""A vocabulary of 20,000 symbols: outside a training batch no array of logits is larger than 64 MB, whatever is done with the model."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import escriba
+from escriba.engine.reference import ReferenceEngine
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
+
+MOST = 64_000_000
+SYMBOLS = 20_000
+TINY: dict[str, Any] = {
+    "hidden_size": 8,
+    "embedding_dim": 4,
+    "seq_len": 20,
+    "batch_size": 4,
+    "sample_length": 20,
+    "steps": 2,
+    "quiet": True,
+}
+
+
+@pytest.fixture
+def largest(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, int]]:
+    """The bytes of the largest array of logits that the engine, and the network outside of training (samples too), have given so far."""
+    found = {"network": 0, "reference": 0}
+
+    def watched(kind: str, original: Any) -> Any:
+        def call(self: Any, *arguments: Any) -> Any:
+            given = original(self, *arguments)
+            array = given[0]
+            size = array.numel() * array.element_size() if isinstance(array, torch.Tensor) else np.asarray(array).nbytes
+            if kind != "network" or not self.training:
+                found[kind] = max(found[kind], size)
+            return given
+
+        return call
+
+    for owner, kind, name in (
+        (escriba.LanguageModel, "network", "forward"),
+        (escriba.LanguageModel, "network", "step"),
+        (ReferenceEngine, "reference", "step"),
+        (ReferenceEngine, "reference", "advance"),
+    ):
+        monkeypatch.setattr(owner, name, watched(kind, getattr(owner, name)))
+    yield found
+    assert any(found.values())
+
+
+@pytest.fixture(scope="module")
+def long_text() -> str:
+    """A text in which 20,000 characters occur, with lines of 5 to 2,000 characters."""
+    dice = random.Random(3)
+    symbols = [chr(code) for code in range(0x4E00, 0x4E00 + SYMBOLS)]
+    dice.shuffle(symbols)
+    text = symbols + dice.choices(symbols, k=40_000)
+    for at in range(0, len(text), 50):
+        text[at] = "\n" if dice.random() < 0.3 else text[at]
+    return "".join(text)
+
+
+@pytest.mark.parametrize("documents", ["stream", "line"])
+def test_no_array_of_logits_is_over_64_mb(documents: str, long_text: str, largest: dict[str, int], tmp_path: Path) -> None:
+    """Evaluating, sampling, scoring, ranking and writing 300 texts at once stay below, in streams and in documents."""
+    model = escriba.train(text=long_text, documents=documents, out=tmp_path / "m", **TINY)
+    assert model.tokenizer.vocab_size > SYMBOLS * 0.95
+    assert largest["network"] > 1_000_000, "the choosing part was evaluated"
+    for used in (model, escriba.load(tmp_path / "m")):
+        used.score(long_text[:5000])
+        used.rank([long_text[:300], long_text[300:600]])
+        used.generate(["", long_text[:200]], 3, samples=150, seed=1)
+        used.next(long_text[:2000])
+    assert largest["reference"] > 0
+    assert max(largest.values()) <= MOST, largest
