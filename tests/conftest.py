@@ -29,6 +29,15 @@ def shared_data() -> Callable[[str], Path]:
     return path
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_trace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing is fetched into, measured for, or remembered in the home of whoever runs the tests; child processes inherit this."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ESCRIBA_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("ESCRIBA_PROBE", "off")
+        yield
+
+
 @pytest.fixture(scope="session")
 def story() -> str:
     """A text of 12,000 characters and fewer than 40 symbols: long enough to have a choosing and a held-out part."""

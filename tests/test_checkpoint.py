@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -79,7 +80,7 @@ def test_round_trip(tokenizer: Tokenizer, model: ModelSettings, tmp_path: Path) 
 
 
 def test_the_form_of_the_files(folder: Path) -> None:
-    """The heads are JSON for people, in ASCII; the weights' metadata are their version and the hashes of the heads, under one key."""
+    """The heads are JSON for people, in ASCII; the weights' metadata are their version, the hashes of the heads and of the numbers, under one key."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     assert list(config) == ["format", "format_version", "text", "model", "train"]
     assert (config["format"], config["format_version"], config["model"]["vocab_size"]) == ("escriba", FORMAT_VERSION, 5)
@@ -91,8 +92,14 @@ def test_the_form_of_the_files(folder: Path) -> None:
     content = (folder / "model.safetensors").read_bytes()
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     hashes = {f"{name}_sha256": sha256((folder / f"{name}.json").read_bytes()) for name in ("config", "tokenizer")}
-    expected = json.dumps({"config_sha256": hashes["config_sha256"], "format_version": 1, **hashes}, sort_keys=True, separators=(",", ":"))
-    assert header.pop("__metadata__") == {"escriba": expected}
+    (metadata,) = header.pop("__metadata__").items()
+    told = json.loads(metadata[1])
+    assert metadata == ("escriba", json.dumps(told, sort_keys=True, separators=(",", ":")))
+    start = 8 + int.from_bytes(content[:8], "little")
+    digest = hashlib.sha256()
+    for name, one in sorted(header.items()):  # as docs/reference/format.md tells it
+        digest.update(f"{name}:{one['shape']}:".encode() + content[start:][slice(*one["data_offsets"])])
+    assert told == {"data_sha256": digest.hexdigest(), "format_version": 1, **hashes}
     assert set(header) == {spec.name for spec in tensor_specs(TINY, 5)}
 
 

@@ -50,7 +50,8 @@ JSON_FIELDS: Mapping[str, str] = {
     "train": (
         "one object, the closing figures: `folder`, `reason` (`length`, `patience`, `interrupted`), `kept` (`best`, `averaged`, `last`), "
         "`steps`, `epochs`, `symbols_seen`, `elapsed_s`, `train_loss_nats`, `loss_nats`, `bits_per_char`, `perplexity`, "
-        "`held_out_symbols`; the loss and what follows from it are null where nothing was measured"
+        "`held_out_symbols`, `again` (settings that train as long on any machine, where a time was the measure, else null); "
+        "the loss and what follows from it are null where nothing was measured"
     ),
     "texts": (
         "a list of objects: `name`, `title`, `author`, `language`, `bytes`, `sha256`, `address`, `licence`, `encoding`, `reading` (how it "

@@ -287,12 +287,14 @@ def _shown(watcher: Watcher | None, quiet: bool) -> Iterator[Watcher]:
         yield watcher or (lambda event: None)
         return
     from escriba.outputs.progress import display_for
+    from escriba.training.interrupt import dropping_a_broken_stream
 
     display = display_for()
     try:
         yield display
     finally:
-        display.close()
+        with dropping_a_broken_stream():
+            display.close()
 
 
 def _text(value: object, what: str) -> str:

@@ -20,7 +20,7 @@ from escriba.settings import ModelSettings, Settings, TextSettings, TrainSetting
 from escriba.text.corpus import Corpus, read, read_beside
 from escriba.training.plan import Plan, fit_tokenizer, prepare, sort_settings
 from escriba.training.probe import Compute
-from escriba.training.run import RunFolder, has_state, is_finished
+from escriba.training.run import RunFolder, has_state, is_finished, recover
 from escriba.training.state import TrainingState
 from escriba.training.transfer import extended, transferred
 
@@ -100,6 +100,8 @@ def begin(request: Request) -> Beginning:
         raise SettingsError(f"{' and '.join(ways)} at once", expected="one of resume, more and init_from, or none")
     given = sort_settings(request.settings)
     target = request.target
+    if target is not None:
+        recover(target)
     if request.more is not None:
         return _further(request, given, find_model(os.fspath(request.more)), target)
     if request.resume and target is not None and has_state(target):
@@ -136,7 +138,7 @@ def _anew(request: Request, given: Mapping[type[Settings], dict[str, Any]], targ
     if parent is not None:
         parts = corpus.parts(seed=chosen.train.seed, held_out=held_out, choosing=choosing)
         vocabulary = extended(fit_tokenizer(corpus, parts), parent.tokenizer)
-    sized = parent is None and "hidden_size" not in model_settings
+    sized = parent is None and not {"hidden_size", "embedding_dim"} & set(model_settings)
     plan = prepare(corpus, chosen, held_out=held_out, choosing=choosing, sized=sized, vocabulary=vocabulary)
     if parent is not None:
         weights, known = transferred(parent.weights, parent.tokenizer, plan.tokenizer, plan.net.get_weights())

@@ -111,6 +111,7 @@ class Begun:
         megabytes: size of the model's weights.
         characters_per_symbol: of the training part; 1 for characters.
         restored: what the training goes on from, in a sentence, or None.
+        spent_s: seconds of training before this one, of a finished model that is trained further.
     """
 
     folder: str | None
@@ -129,6 +130,7 @@ class Begun:
     megabytes: float
     characters_per_symbol: float
     restored: str | None
+    spent_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,7 @@ class Closed:
         folder: where the model is, or None for a model in memory.
         reason: "length", "patience", or "interrupted".
         kept: which weights were kept: "last", "averaged" or "best".
-        steps: updates made; with the same seed, ``--steps`` of this many trains as long again.
+        steps: updates made, those before a resume counted.
         epochs: times through the training part.
         symbols_seen: symbols learnt from.
         elapsed_s: seconds of training.
@@ -163,6 +165,7 @@ class Closed:
         bits_per_char: the same in bits a character.
         perplexity: exp of loss_nats.
         held_out_symbols: how many symbols were scored for it.
+        again: where a time was the measure, the settings that train as long, and as large a network, on any machine; else None.
     """
 
     folder: str | None
@@ -177,6 +180,7 @@ class Closed:
     bits_per_char: float | None
     perplexity: float | None
     held_out_symbols: int
+    again: dict[str, int] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The figures as ``escriba train --json`` prints them."""

@@ -139,6 +139,7 @@ class Teaching:
             megabytes=plan.parameters * 4 / 1e6,
             characters_per_symbol=characters_per_symbol(plan.parts.train, plan.encoded),
             restored=self.restored,
+            spent_s=self.more.values["elapsed_s"] if self.more else self.resume.values["origin_s"] if self.resume else 0.0,
         )
         if self.folder is not None:
             here = {
@@ -211,9 +212,9 @@ class Teaching:
             case SteppedBack() if folder is not None:
                 folder.record("stepped_back", step=event.step, loss_nats=event.loss_nats, learning_rate=event.learning_rate)
             case CheckpointDue() if folder is not None:
-                self._save(training)
-                if event.keep is not None:
+                if event.keep is not None:  # first: a crash between the two loses nothing that going on would not make again
                     folder.keep(event.keep, training.present_weights())
+                self._save(training)
 
     def _sample(self, step: int) -> None:
         train = self.plan.train
@@ -247,14 +248,23 @@ class Teaching:
             bits_per_char=None if loss is None else self._bits_per_char(loss, plan.parts.held_out, plan.held_out),
             perplexity=None if loss is None else perplexity(loss),
             held_out_symbols=scored,
+            again=self._again(training.step),
         )
         if self.folder is not None:
-            figures = {name: value for name, value in closed.as_dict().items() if name != "folder"}
+            figures = {name: value for name, value in closed.as_dict().items() if name not in ("folder", "again")}
             if reason == "interrupted":
                 self.folder.session("interrupted", date=now(), **figures)
             else:
                 self.folder.record("finished", date=now(), **figures)
         return closed
+
+    def _again(self, steps: int) -> dict[str, int] | None:
+        """What trains as long without a clock; where the size of the network was chosen for this machine, it too."""
+        if self.plan.train.minutes is None or self.more is not None:
+            return None
+        model = self.plan.net.settings
+        size = {"hidden_size": model.hidden_size, "embedding_dim": model.embedding_dim or 0} if self.plan.notes else {}
+        return {"steps": steps, **size}
 
 
 @contextmanager

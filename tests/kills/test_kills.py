@@ -108,8 +108,11 @@ def test_killed_at_ten_steps(mode: str, train: Train, never_stopped: NeverStoppe
 def test_killed_at_any_event(train: Train, never_stopped: NeverStopped, tmp_path: Path) -> None:
     """One training that is killed again and again, at whatever it was just doing."""
     whole, events = never_stopped("streams")
-    killed = finish(train, "streams", tmp_path / "killed", seeded(), len(events), 0.8)
-    print(f"killed {killed} times")
+    dice, out = seeded(), tmp_path / "killed"
+    for _ in range(6):  # at most half the events are over before a kill, so the end is not reached by then
+        at = {"event": "any", "number": dice.randint(1, len(events) // 12), "signal": "SIGKILL"}
+        assert train("streams", out, resume=True, at=at) == -signal.SIGKILL
+    assert finish(train, "streams", out, dice, len(events), 0.0) == 0
     assert_equal(tmp_path / "killed", whole)
 
 

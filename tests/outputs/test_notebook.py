@@ -39,7 +39,7 @@ BEGUN = Begun(
     characters_per_symbol=1.0,
     restored=None,
 )
-CLOSED = Closed("models/<fox>", "length", "best", 40, 0.5, 6400, 12.0, 2.0, 1.5, 2.164, 4.48, 1199)
+CLOSED = Closed("models/<fox>", "length", "best", 40, 0.5, 6400, 12.0, 2.0, 1.5, 2.164, 4.48, 1199, {"steps": 40})
 
 
 def step(number: int, loss: float = 2.0, done: float = 0.25) -> Progress:
@@ -274,7 +274,7 @@ def test_the_block_as_text() -> None:
     ]
     assert block_of(*events, CLOSED).plain().splitlines()[-4:] == [
         "ended     as long as asked: 40 steps, 0.50 epochs, 12 s",
-        "again     the same length on any machine: steps=40",
+        "again     the same on any machine: steps=40",
         "held out  1.5000 nats, 2.1640 bits per character, perplexity 4.48 over 1,199 symbols never learnt from (best weights)",
         "model     models/<fox>",
     ]

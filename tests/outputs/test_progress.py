@@ -12,6 +12,7 @@ from rich.console import Console
 
 from escriba.outputs import progress
 from escriba.outputs.progress import ProgressDisplay, duration
+from escriba.outputs.wording import time_left
 from escriba.results import Begun, Closed, Sampled
 from escriba.training.events import CheckpointDue, EpochEnded, Evaluated, Progress, SteppedBack
 
@@ -33,7 +34,7 @@ BEGUN = Begun(
     characters_per_symbol=2.0,
     restored=None,
 )
-CLOSED = Closed("models/fox", "length", "best", 40, 0.5, 6400, 12.0, 2.0, 1.5, 2.164, 4.48, 1199)
+CLOSED = Closed("models/fox", "length", "best", 40, 0.5, 6400, 12.0, 2.0, 1.5, 2.164, 4.48, 1199, {"steps": 40})
 
 
 def step(number: int, loss: float = 2.0, done: float = 0.25) -> Progress:
@@ -131,7 +132,7 @@ def test_the_end() -> None:
     """How long, the same length again, the held-out figure and where the model is."""
     assert drawn(CLOSED).splitlines() == [
         "ended     as long as asked: 40 steps, 0.50 epochs, 12 s",
-        "again     the same length on any machine: --steps 40",
+        "again     the same on any machine: --steps 40",
         "held out  1.5000 nats, 2.1640 bits per character, perplexity 4.48 over 1,199 symbols never learnt from (best weights)",
         "model     models/fox",
     ]
@@ -182,7 +183,7 @@ def test_a_terminal_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_can_be_done_at_the_end_is_told_in_the_language_of_the_caller() -> None:
     """On the command line with its options, which itself tells how to go on; in Python with the arguments."""
-    assert "again     the same length on any machine: steps=40" in drawn(CLOSED, in_python=True).splitlines()
+    assert "again     the same on any machine: steps=40" in drawn(CLOSED, in_python=True).splitlines()
     interrupted = Closed("models/fox", "interrupted", "last", 40, 0.5, 6400, 12.0, 2.0, None, None, None, 0)
     ended, kept = "ended     interrupted: 40 steps, 0.50 epochs, 12 s", "kept in   models/fox"
     assert drawn(interrupted).splitlines() == [ended, kept]
@@ -239,3 +240,18 @@ def test_the_bar_fits_a_narrow_terminal(width: int, monkeypatch: pytest.MonkeyPa
     assert len(line) <= width
     assert all(part in line for part in ("123,456", "loss 2.500", "15 s left"))
     assert [part in line for part in ("━", "epoch")] == [width >= 64] * 2
+
+
+def test_a_size_that_was_chosen_is_told_for_another_machine() -> None:
+    """Where a time was the measure, what trains the same anywhere is told: steps, and the size that was chosen for this machine."""
+    closed = dataclasses.replace(CLOSED, again={"steps": 40, "hidden_size": 256, "embedding_dim": 64})
+    assert "again     the same on any machine: --steps 40 --hidden-size 256 --set model.embedding_dim=64" in drawn(closed).splitlines()
+    assert "again     the same on any machine: steps=40, hidden_size=256, embedding_dim=64" in drawn(closed, in_python=True).splitlines()
+    assert "again" not in drawn(dataclasses.replace(CLOSED, again=None))
+
+
+def test_the_time_left_of_a_second_phase_counts_from_its_beginning() -> None:
+    """The seconds that a finished model was trained before say nothing of the pace of now."""
+    event = dataclasses.replace(step(10), elapsed_s=110.0, done=0.25)
+    assert time_left(event, spent_s=100.0) == "30 s left"
+    assert time_left(dataclasses.replace(event, elapsed_s=10.0)) == "30 s left"

@@ -16,7 +16,7 @@ import click
 
 from escriba import __version__
 from escriba.cli.options import json_option, print_json
-from escriba.errors import EscribaError
+from escriba.errors import EscribaError, install_hint
 
 __all__ = ["doctor_command"]
 
@@ -61,7 +61,7 @@ def check_installation(*, measure: bool = False) -> list[dict[str, Any]]:
         try:
             rows.append(_row(name, importlib.metadata.version(name)))
         except importlib.metadata.PackageNotFoundError:
-            rows.append(_row(name, "not installed; all but what needs it works", hint=f'python -m pip install "escriba[{extra}]"'))
+            rows.append(_row(name, "not installed; all but what needs it works", hint=install_hint(extra)))
             continue
         if name == "torch":
             rows.extend(_training(measure=measure))

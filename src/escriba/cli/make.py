@@ -75,7 +75,7 @@ def _train_options(command: Callable[..., Any]) -> Callable[..., Any]:
         setting(TrainSettings, "keep_every", metavar="epoch|N", no_default=True),
         setting(TrainSettings, "precision"),
         setting(TrainSettings, "device", metavar="auto|cpu|cuda|mps"),
-        setting(TrainSettings, "threads", metavar="N"),
+        setting(TrainSettings, "threads", metavar="auto|N"),
         click.option(
             "--val", multiple=True, metavar="FILE",
             help="A text of your own to hold out, instead of the last tenth; beside --test what the best weights are chosen by.",
@@ -119,19 +119,19 @@ def train_command(
     """
     import escriba.api
     from escriba.outputs.progress import ProgressDisplay
+    from escriba.training.interrupt import dropping_a_broken_stream, quiet_if_broken
 
     if not texts and more is None and not (resume and out is not None):
         raise click.UsageError("give a TEXT; only --more MODEL, and --resume with -o MODEL, know theirs")
-
     fetch_first([*texts, *val, *test])
     display = None if quiet else ProgressDisplay()
+    show = quiet_if_broken(display or (lambda event: None))
     closing: list[Any] = []
 
     def watch(event: Any) -> None:
         if type(event).__name__ == "Closed":
             closing.append(event)
-        if display is not None:
-            display(event)
+        show(event)
 
     try:
         with notes_on_stderr():
@@ -151,7 +151,8 @@ def train_command(
             )
     finally:
         if display is not None:
-            display.close()
+            with dropping_a_broken_stream():
+                display.close()
     closed = closing[0]
     if as_json:
         print_json(closed.as_dict())

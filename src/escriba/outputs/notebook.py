@@ -64,7 +64,7 @@ class NotebookDisplay:
     def __init__(self, *, samples: bool = True, instead: Callable[[Any], None] | None = None) -> None:
         self.samples = samples
         self.loss: float | None = None
-        self.characters_per_symbol = 1.0
+        self.characters_per_symbol, self._spent_s = 1.0, 0.0
         self._instead = instead
         self._failed = False
         self._begun_with: Any = None
@@ -139,7 +139,7 @@ class NotebookDisplay:
 
     def _begun(self, begun: Any) -> None:
         self._begun_with = begun
-        self.characters_per_symbol = begun.characters_per_symbol
+        self.characters_per_symbol, self._spent_s = begun.characters_per_symbol, begun.spent_s
         self._head = begun_rows(begun, "the stop button")
 
     def _progress(self, event: Any) -> None:
@@ -147,7 +147,7 @@ class NotebookDisplay:
         self._learnt.add(event.step, self.loss)
         self._done = min(1.0, max(0.0, event.done))
         loss = "" if self.loss is None else f"loss {self.loss:.3f}"
-        self._now = "  ".join(filter(None, [f"step {event.step:,}", f"epoch {event.epoch:.2f}", loss, time_left(event)]))
+        self._now = "  ".join(filter(None, [f"step {event.step:,}", f"epoch {event.epoch:.2f}", loss, time_left(event, self._spent_s)]))
 
     def _epoch_ended(self, event: Any) -> None:
         self._measured = epoch_line(event)

@@ -5,6 +5,7 @@ It knows nothing of training: it is called with events and draws them, on standa
 
 from __future__ import annotations
 
+import errno
 import sys
 import time
 from collections.abc import Callable
@@ -46,6 +47,14 @@ def display_for(stream: TextIO | None = None, *, samples: bool = True) -> Notebo
     return NotebookDisplay(samples=samples, instead=lines) if in_notebook() else lines
 
 
+class _Console(Console):
+    """A console whose broken pipe is an error to catch; rich would end the program, and the training with it."""
+
+    def on_broken_pipe(self) -> None:
+        """Nobody reads any more."""
+        raise BrokenPipeError(errno.EPIPE, "nobody reads any more")
+
+
 class ProgressDisplay:
     """Draws a training; an instance is a watcher.
 
@@ -58,13 +67,13 @@ class ProgressDisplay:
 
     def __init__(self, stream: TextIO | None = None, *, samples: bool = True, live: bool | None = None, in_python: bool = False) -> None:
         # without force_jupyter=False rich would make an output of its own of every line in a notebook
-        self.console = Console(file=stream or sys.stderr, highlight=False, soft_wrap=True, force_jupyter=False)
+        self.console = _Console(file=stream or sys.stderr, highlight=False, soft_wrap=True, force_jupyter=False)
         # a terminal that cannot move its cursor (TERM=dumb) gets lines
         self.live = self.console.is_terminal and not self.console.is_dumb_terminal if live is None else live
         self.samples = samples
         self.in_python = in_python
         self.loss: float | None = None
-        self.characters_per_symbol = 1.0
+        self.characters_per_symbol, self.spent_s = 1.0, 0.0
         self._last_line_at = time.monotonic()
         self._bar: Progress | None = None
         self._draw: dict[str, Callable[[Any], None]] = {
@@ -97,7 +106,7 @@ class ProgressDisplay:
         self._last_line_at = time.monotonic()
 
     def _begun(self, begun: Any) -> None:
-        self.characters_per_symbol = begun.characters_per_symbol
+        self.characters_per_symbol, self.spent_s = begun.characters_per_symbol, begun.spent_s
         self._rows(begun_rows(begun, "Ctrl-C"))
         if self.live:
             bar = () if self.console.width < NARROW else (BarColumn(bar_width=None),)
@@ -113,9 +122,9 @@ class ProgressDisplay:
         if self._bar is not None:
             if self.console.width < NARROW:
                 described = f"{event.step:,}{loss}"
-            self._bar.update(self._task, completed=event.done, description=described, left=time_left(event))
+            self._bar.update(self._task, completed=event.done, description=described, left=time_left(event, self.spent_s))
         elif time.monotonic() - self._last_line_at > LINE_EVERY_S:
-            self._print(f"{event.done:4.0%}  {described}  {time_left(event)}")
+            self._print(f"{event.done:4.0%}  {described}  {time_left(event, self.spent_s)}")
 
     def _epoch_ended(self, event: Any) -> None:
         self._print(epoch_line(event))

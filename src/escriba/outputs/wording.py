@@ -52,9 +52,9 @@ def followed(before: float | None, loss: float) -> float | None:
     return loss if before is None else 0.95 * before + 0.05 * loss
 
 
-def time_left(event: Any) -> str:
-    """What is left by the pace so far, or nothing where that is not known."""
-    left = event.elapsed_s * (1.0 / event.done - 1.0) if event.done > 0 else math.inf
+def time_left(event: Any, spent_s: float = 0.0) -> str:
+    """What is left by the pace so far, or nothing where that is not known; `spent_s` went into earlier training of the model."""
+    left = (event.elapsed_s - spent_s) * (1.0 / event.done - 1.0) if event.done > 0 else math.inf
     return f"{duration(left)} left" if math.isfinite(left) else ""
 
 
@@ -113,9 +113,11 @@ def closed_rows(closed: Any, *, in_python: bool = False) -> list[Row]:
     """
     reason = REASONS.get(closed.reason, closed.reason)
     rows = [("ended", f"{reason}: {closed.steps:,} steps, {closed.epochs:.2f} epochs, {duration(closed.elapsed_s)}")]
-    if closed.reason == "length":
-        steps = f"steps={closed.steps}" if in_python else f"--steps {closed.steps}"
-        rows.append(("again", f"the same length on any machine: {steps}"))
+    if closed.reason == "length" and closed.again:
+        flags = {"embedding_dim": "--set model.embedding_dim="}
+        options = (f"{flags.get(name, f'--{name} '.replace('_', '-'))}{value}" for name, value in closed.again.items())
+        words = ", ".join(f"{name}={value}" for name, value in closed.again.items()) if in_python else " ".join(options)
+        rows.append(("again", f"the same on any machine: {words}"))
     if closed.loss_nats is not None:
         figures = f"{closed.loss_nats:.4f} nats, {closed.bits_per_char:.4f} bits per character, perplexity {closed.perplexity:,.2f}"
         rows.append(("held out", f"{figures} over {closed.held_out_symbols:,} symbols never learnt from ({closed.kept} weights)"))

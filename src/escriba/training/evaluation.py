@@ -92,8 +92,10 @@ def _stream(net: LanguageModel, ids_N: np.ndarray) -> tuple[float, int]:
 
 def _documents(net: LanguageModel, part: EncodedText) -> tuple[float, int]:
     device = net.output.weight.device
-    most = max(1, MOST_LOGITS // net.vocab_size)
-    data = documents(part, batch_size=max(1, min(128, most // 256)), seq_len=min(most, 1000), seed=0)
+    most = max(1, MOST_LOGITS // net.vocab_size)  # symbols read at once
+    assert part.offsets is not None
+    seq_len = min(most, 1000, int(np.diff(part.offsets).max(initial=1)) + 1)
+    data = documents(part, batch_size=max(1, min(128, most // seq_len)), seq_len=seq_len, seed=0)
     total, count = 0.0, 0
     for batch in data:
         mask_BT = np.ones(batch.targets.shape, bool) if batch.mask is None else batch.mask
