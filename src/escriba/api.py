@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -170,12 +171,18 @@ class Model:
             raise CheckpointError("this model's weights are not known here, so it cannot be saved")
         if target.exists() and not overwrite:
             raise CheckpointError(f"{target} is there already", hint="overwrite=True, or another folder")
-        try:
-            target.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise CheckpointError(f"{target} could not be made: {error.strerror or error}", hint="choose another folder") from error
-        save_head(target, self.config, self.tokenizer)
-        save_weights(target, weights)
+        if target.exists() and not (target / "config.json").is_file() and any(target.iterdir() if target.is_dir() else [target]):
+            raise CheckpointError(f"{target} is not a model folder, so it is not overwritten", hint="another folder")
+        from escriba.training.place import new_place, saying_what_failed, sibling, take_place
+
+        place = new_place(target)
+        new = sibling(place, "partial")
+        with saying_what_failed(f"{new} could not be made"):
+            shutil.rmtree(new, ignore_errors=True)
+            new.mkdir(parents=True)
+        save_head(new, self.config, self.tokenizer)
+        save_weights(new, weights)
+        take_place(new, place, replaces=target.exists())
         self.folder = target
         return target
 

@@ -13,25 +13,25 @@ from typing import Any
 
 from escriba.checkpoint import MODELS, Config, find_model, load_folder
 from escriba.errors import CheckpointError, SettingsError, TextError, typed
-from escriba.presets import Preset
+from escriba.presets import LENGTHS, Preset
 from escriba.presets import preset as find_preset
 from escriba.results import Run
 from escriba.settings import ModelSettings, Settings, TextSettings, TrainSettings
 from escriba.text.corpus import Corpus, read, read_beside
+from escriba.text.files import find
 from escriba.training.plan import Plan, fit_tokenizer, prepare, sort_settings
 from escriba.training.probe import Compute
 from escriba.training.run import RunFolder, has_state, is_finished, recover
 from escriba.training.state import TrainingState
+from escriba.training.step import devices_here
 from escriba.training.transfer import extended, transferred
 
 __all__ = ["Beginning", "Request", "begin", "model_name"]
 
 COMPUTE = ("device", "precision", "threads")
 """The settings on which the last bits depend."""
-FIXED = ("examples", "batch_size", "seq_len", "optimizer", "averaging")
+FIXED = ("examples", "batch_size", "seq_len", "optimizer", "averaging", "seed")
 """The settings of learning that a finished training keeps when it is trained further: its state is made for them."""
-LENGTHS = ("steps", "epochs", "minutes")
-
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
@@ -63,7 +63,7 @@ class Request:
             return Path(self.out)
         if self.more is not None:
             return find_model(os.fspath(self.more))
-        return Path(MODELS) / model_name(self.sources) if self.sources else None
+        return Path(MODELS) / model_name(self.sources) if self.sources and isinstance(self.sources[0], str | os.PathLike) else None
 
 
 @dataclass(frozen=True)
@@ -93,12 +93,17 @@ def begin(request: Request) -> Beginning:
     """Reads the text, finds what to go on from, and makes everything that the first step needs.
 
     Raises:
-        EscribaError: what was met, what was expected, what to type; nothing on the disk has changed then.
+        EscribaError: what was met, what was expected, what to type; no model has changed then.
     """
     ways = [name for name in ("resume", "more", "init_from") if getattr(request, name) not in (False, None)]
     if len(ways) > 1:
         raise SettingsError(f"{' and '.join(ways)} at once", expected="one of resume, more and init_from, or none")
     given = sort_settings(request.settings)
+    find_preset(request.preset)  # a misspelt one is told of, also where it is not used
+    for path in (request.more, request.init_from):
+        if isinstance(path, str | os.PathLike):
+            for place in (Path(path), Path(MODELS) / path):
+                recover(place)
     target = request.target
     if target is not None:
         recover(target)
@@ -124,7 +129,7 @@ def _anew(request: Request, given: Mapping[type[Settings], dict[str, Any]], targ
     model_settings, parent = given[ModelSettings], None
     if request.init_from is not None:
         parent = load_folder(find_model(os.fspath(request.init_from)))
-        _refuse_other(given, {ModelSettings: parent.config.model}, "the model to begin with", "the network of that model")
+        _refuse_other(given, {ModelSettings: parent.config.model}, "the model to begin with", "leave it out, or train without --init-from")
         model_settings = parent.config.model.model_dump()
         given[TextSettings].setdefault("unit", parent.config.text.unit)
     chosen = find_preset(request.preset, model=model_settings, train=given[TrainSettings])
@@ -141,6 +146,7 @@ def _anew(request: Request, given: Mapping[type[Settings], dict[str, Any]], targ
     sized = parent is None and not {"hidden_size", "embedding_dim"} & set(model_settings)
     plan = prepare(corpus, chosen, held_out=held_out, choosing=choosing, sized=sized, vocabulary=vocabulary)
     if parent is not None:
+        _refuse_a_leak(parent.path, plan)
         weights, known = transferred(parent.weights, parent.tokenizer, plan.tokenizer, plan.net.get_weights())
         plan.net.set_weights(weights)
         restored = f"the weights of {parent.path}: {known}"
@@ -162,7 +168,7 @@ def _on(request: Request, given: Mapping[type[Settings], dict[str, Any]], target
         raise
     restored = f"step {state.values['step']:,}: weights, optimizer, order and random states{'; not exact, as was allowed' if asked else ''}"
     if is_over := is_finished(target):
-        restored = f"nothing: {target} is finished; {typed('escriba', 'train', '...', '--more', str(target))} trains it further"
+        restored = f"nothing: {target} is finished; {typed('escriba', 'train', '--more', str(target))} trains it further"
     return Beginning(plan, before, folder, resume=state, restored="; ".join([restored, *folder.notes]), is_over=is_over)
 
 
@@ -187,27 +193,30 @@ def _further(request: Request, given: Mapping[type[Settings], dict[str, Any]], s
         raise existing_model(target, request.sources)
     folder, state = RunFolder.reopen(source)
     try:
-        compute, _ = _same_compute(changes, state, inexact=True)
-        plan = _same_text(request, before, source, chosen, compute)
+        plan = _same_text(request, before, source, chosen, None)  # measured anew: another phase need not be where the first was
     finally:
         folder.close()
     config = Config(before.text, before.model, plan.train, plan.tokenizer.vocab_size)
     again = RunFolder.create(target, config, plan.tokenizer, overwrite=True, continues=source)
     restored = f"{source} after {state.values['step']:,} steps: weights and optimizer; the rate warms up anew"
-    return Beginning(plan, config, again, more=state, restored=restored)
+    return Beginning(plan, config, again, more=state, restored="; ".join([restored, *folder.notes]))
 
 
 def _same_text(request: Request, before: Config, folder: Path, chosen: Preset, compute: Compute | None) -> Plan:
     """The plan of a training that is known, once its text is seen to be the same."""
     known = Run.read(folder).last("begun").get("corpus", {})
+    if "sha256" not in known:
+        raise CheckpointError(f"{folder / 'metrics.jsonl'} does not say which text was learnt", hint="train anew with --overwrite")
     sources = request.sources
     if not sources and request.text is None and request.documents is None:
         sources = tuple(known.get("sources", ()))  # as they were given then
+        if not sources:
+            raise TextError(f"the text of {folder} was given in Python", hint="give it again: train(text=..., ...)")
     corpus = read(*sources, text=request.text, documents=request.documents, settings=before.text)
-    if known.get("sha256", corpus.sha256) != corpus.sha256:
+    if known["sha256"] != corpus.sha256:
         raise TextError(
             f"this is not the text of the training in {folder}: {corpus.characters:,} characters (sha256 {corpus.sha256[:12]}), "
-            f"there {known.get('characters'):,} ({known['sha256'][:12]}) from {', '.join(known.get('sources', []))}",
+            f"there {known.get('characters'):,} ({known['sha256'][:12]})",
             expected="the very same text",
             hint="train anew with --overwrite, or into another folder with -o; --init-from begins with a model's weights",
         )
@@ -230,12 +239,26 @@ def _own_parts(request: Request, corpus: Corpus) -> tuple[Corpus | None, Corpus 
 
     One alone is held out. With both the test text is held out, and the other is what is chosen by.
     """
+    _refuse_the_same_file(request)
     val, test = (read_beside(names, corpus) if (names := _listed(paths)) else None for paths in (request.val, request.test))
     return (val, None) if test is None else (test, val)
 
 
+def _refuse_the_same_file(request: Request) -> None:
+    """What is measured on must not be learnt from, nor chosen by."""
+    seen: dict[Path, str] = {}
+    for what, paths in (("to learn from", request.sources), ("as --val", _listed(request.val)), ("as --test", _listed(request.test))):
+        for path in find(paths) if paths else ():
+            if path is not None and (before := seen.setdefault(path.resolve(), what)) != what:
+                raise TextError(f"{path} is given twice: {before}, and {what}", expected="texts that have nothing in common")
+
+
 def _listed(paths: Paths) -> list[str | os.PathLike[str]]:
-    return [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    if isinstance(paths, str | os.PathLike):
+        return [paths]
+    if paths is not None and not isinstance(paths, Sequence):
+        raise TextError(f"{paths!r:.60} is no path", expected="a path, or several")
+    return list(paths or ())
 
 
 def _same_compute(given: Mapping[str, Any], state: TrainingState, inexact: bool) -> tuple[Compute | None, dict[str, Any]]:
@@ -257,24 +280,46 @@ def _same_compute(given: Mapping[str, Any], state: TrainingState, inexact: bool)
             )
     if any(str(value) != str(recorded[name]) for name, value in asked.items()):
         return None, asked
+    if str(recorded["device"]) not in devices_here():
+        if inexact:
+            return None, {"device": "auto", "threads": None}
+        raise SettingsError(
+            f"the training to resume ran on {recorded['device']!r}, which is not here",
+            expected="the same device",
+            hint="--allow-inexact goes on with what is here (in Python allow_inexact=True)",
+        )
     return Compute(**recorded, measured=True), {}
 
 
 def _refuse_other(
-    given: Mapping[type[Settings], Mapping[str, Any]], before: Mapping[type[Settings], Settings], what: str, kept_from: str | None = None
+    given: Mapping[type[Settings], Mapping[str, Any]], before: Mapping[type[Settings], Settings], what: str, hint: str | None = None
 ) -> None:
     """What is kept of an earlier training cannot be set anew: other values are refused, with the difference shown."""
     for section, met in before.items():
         for name, value in given[section].items():
-            if value is None or name in COMPUTE:  # those three are compared with what was used, not with what was asked for
+            if name in COMPUTE or (
+                value is None and name in LENGTHS
+            ):  # the first three are compared with what was used, not with what was asked for
                 continue
             kept = getattr(met, name)
             if getattr(met.but(**({**dict.fromkeys(LENGTHS), name: value} if name in LENGTHS else {name: value})), name) != kept:
                 raise SettingsError(
                     f"{name} is {value!r}, but {what} has {kept!r}",
-                    expected=f"the same settings, or none: they are {kept_from or 'read from the folder'}",
-                    hint="train anew with --overwrite, or into another folder with -o",
+                    expected="the same value, or none: it is read from the folder",
+                    hint=hint or "train anew with --overwrite, or into another folder with -o",
                 )
+
+
+def _refuse_a_leak(parent: Path, plan: Plan) -> None:
+    """What is held out must not have been learnt by the model to begin with, as far as that is known."""
+    known = Run.read(parent).last("begun").get("corpus", {})
+    here = None if plan.parts.held_out is None else plan.parts.held_out.sha256
+    if known.get("sha256") == plan.corpus.sha256 and known.get("held_out_sha256") != here:
+        raise TextError(
+            f"{parent} learnt from this very text, with another part of it held out",
+            expected="the same --seed, --val-fraction, --val and --test as there",
+            hint="or train that model further: --more",
+        )
 
 
 def model_name(sources: Sequence[str | os.PathLike[str]]) -> str:

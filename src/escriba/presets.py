@@ -55,7 +55,8 @@ PRESETS: Mapping[str, Preset] = {
 }  # fmt: skip
 """Every preset by name; the first is the default."""
 
-_LENGTHS = ("steps", "epochs", "minutes")
+LENGTHS = ("steps", "epochs", "minutes")
+"""The settings of which one says how long training is."""
 
 
 def preset(name: str = "small", *, model: Mapping[str, Any] | None = None, train: Mapping[str, Any] | None = None) -> Preset:
@@ -73,8 +74,8 @@ def preset(name: str = "small", *, model: Mapping[str, Any] | None = None, train
         )
     found = PRESETS[name]
     changes = dict(train or {})
-    if any(changes.get(length) is not None for length in _LENGTHS):
-        changes = {**dict.fromkeys(_LENGTHS), **changes}
+    if any(changes.get(length) is not None for length in LENGTHS):
+        changes = {**dict.fromkeys(LENGTHS), **changes}
     model_changes = dict(model or {})
     if model_changes.get("cell", found.model.cell) != found.model.cell:  # what belongs to the preset's own cell does not carry over
         model_changes = {"activation": "tanh", "reset": "after", **model_changes}

@@ -202,7 +202,7 @@ class Run:
         """The history in a model folder; a missing or torn one is as much as can be read."""
         events = []
         try:
-            for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").split("\n"):
+            for line in (folder / "metrics.jsonl").read_text(encoding="utf-8", errors="surrogatepass").split("\n"):
                 event = json.loads(line) if line else None
                 if isinstance(event, dict):
                     events.append(event)

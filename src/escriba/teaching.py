@@ -8,8 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import platform
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -29,6 +28,7 @@ from escriba.training.evaluation import evaluate_part
 from escriba.training.events import CheckpointDue, EpochEnded, Evaluated, Finished, Progress, SampleDue, SteppedBack
 from escriba.training.interrupt import StopRequest, quiet_if_broken
 from escriba.training.plan import Plan, characters_per_symbol
+from escriba.training.probe import running_on
 from escriba.training.run import RunFolder
 from escriba.training.state import TrainingState
 from escriba.training.trainer import Fit, fit
@@ -75,7 +75,7 @@ class Teaching:
             CheckpointError: the folder can no longer be written to.
         """
         plan, self.watcher, reason = self.plan, quiet_if_broken(self.watcher), "length"
-        with _threads(plan.compute.threads), StopRequest() as stop:
+        with running_on(plan.compute.threads), StopRequest() as stop:
             speed = plan.speed()
             budget_s = self._budget_s(speed)
             self._begin(speed, budget_s)
@@ -135,7 +135,7 @@ class Teaching:
             device=plan.compute.device,
             threads=plan.compute.threads,
             symbols_per_s=speed,
-            estimated_s=budget_s if budget_s is not None else (symbols or 0.0) / speed,
+            estimated_s=(budget_s if budget_s is not None else (symbols or 0.0) / speed) * (1.0 - self._done()),
             megabytes=plan.parameters * 4 / 1e6,
             characters_per_symbol=characters_per_symbol(plan.parts.train, plan.encoded),
             restored=self.restored,
@@ -158,6 +158,16 @@ class Teaching:
                 self.folder.record("begun" if self.more is None else "more", **here, **self._facts(begun))
         self.watcher(begun)
 
+    def _done(self) -> float:
+        """The share of this phase that was over before this sitting, 0 to 1."""
+        if self.resume is None:
+            return 0.0
+        values, settings = self.resume.values, self.plan.train
+        if settings.minutes is not None:
+            return min(1.0, float(values["elapsed_s"] - values["origin_s"]) / (60.0 * settings.minutes))
+        steps = settings.steps if settings.steps is not None else (settings.epochs or 1.0) * len(self.plan.data)
+        return min(1.0, float(values["step"] - values["origin_step"]) / max(1.0, steps))
+
     def _facts(self, begun: Begun) -> dict[str, Any]:
         """What the history says of the text and the network."""
         plan, parts = self.plan, self.plan.parts
@@ -166,7 +176,7 @@ class Teaching:
             "precision": begun.precision,
             "examples": begun.examples,
             "corpus": {
-                "sources": list(self.sources) or [source.name for source in plan.corpus.sources],
+                "sources": list(self.sources),
                 "characters": plan.corpus.characters,
                 "documents": len(plan.corpus.pieces) if plan.corpus.is_documents else None,
                 "sha256": plan.corpus.sha256,
@@ -248,7 +258,7 @@ class Teaching:
             bits_per_char=None if loss is None else self._bits_per_char(loss, plan.parts.held_out, plan.held_out),
             perplexity=None if loss is None else perplexity(loss),
             held_out_symbols=scored,
-            again=self._again(training.step),
+            again=self._again(training),
         )
         if self.folder is not None:
             figures = {name: value for name, value in closed.as_dict().items() if name not in ("folder", "again")}
@@ -258,24 +268,14 @@ class Teaching:
                 self.folder.record("finished", date=now(), **figures)
         return closed
 
-    def _again(self, steps: int) -> dict[str, int] | None:
-        """What trains as long without a clock; where the size of the network was chosen for this machine, it too."""
-        if self.plan.train.minutes is None or self.more is not None:
+    def _again(self, training: Fit) -> dict[str, int] | None:
+        """What trains as long without a clock; where the size of the network was, or may have been, chosen for this machine, it too."""
+        if self.plan.train.minutes is None or training.origin_step:
             return None
         model = self.plan.net.settings
-        size = {"hidden_size": model.hidden_size, "embedding_dim": model.embedding_dim or 0} if self.plan.notes else {}
-        return {"steps": steps, **size}
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """PyTorch with so many threads inside, and as many as before after it."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+        chosen = bool(self.plan.notes) or self.resume is not None
+        size = {"hidden_size": model.hidden_size, "embedding_dim": model.embedding_dim or 0} if chosen else {}
+        return {"steps": training.step, **size}
 
 
 def describe_examples(data: Batches) -> str:

@@ -95,8 +95,8 @@ def _training(*, measure: bool) -> list[dict[str, Any]]:
         _row("devices", ", ".join(devices_here())),
         _row("training", f"on {device}, {precisions}, at most {torch.get_num_threads()} threads: each training measures what is fastest"),
     ]
-    if measure:
-        measure_preset()
+    if measure and not measure_preset().measured:
+        rows.append(_row("measured", "nothing: the variable ESCRIBA_PROBE is off", ok=False, hint="unset it"))
     for one in remembered_measurements()[-MOST_MEASURED:]:
         shape, compute = one.shape, one.compute
         inputs = "one-hot" if shape["embedding_dim"] is None else f"embedding {shape['embedding_dim']}"

@@ -99,7 +99,7 @@ def show_command(model: str, as_json: bool) -> None:
         click.echo(f"  {part:<12} {count:>12,}")
     click.echo(f"  {'all':<12} {found['parameters']:>12,} parameters; {found['vocab_size']:,} symbols of the unit {found['unit']}")
     if corpus:
-        click.echo(f"\ntext\n  {corpus['characters']:,} characters from {', '.join(corpus['sources'][:5])}")
+        click.echo(f"\ntext\n  {corpus['characters']:,} characters from {', '.join(corpus['sources'][:5]) or 'Python'}")
         click.echo(f"  {corpus['train_symbols']:,} symbols learnt from, {corpus['held_out_symbols']:,} held out")
     if found["curve"]:
         losses = [point["loss_nats"] for point in found["curve"] if point["loss_nats"] is not None]  # null: the loss was no number

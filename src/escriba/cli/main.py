@@ -16,12 +16,9 @@ import click
 
 from escriba import __version__
 from escriba.errors import EscribaError, near_name
+from escriba.training.interrupt import NO_READER
 
 __all__ = ["cli", "main"]
-
-
-NO_READER = (errno.EPIPE, errno.EIO, *([errno.EINVAL] if os.name == "nt" else []))
-"""What systems say of a stream that nobody reads: of a pipe, of a terminal that was closed, of a pipe on Windows."""
 
 
 class _Entry(NamedTuple):

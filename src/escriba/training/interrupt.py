@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-__all__ = ["StopRequest", "dropping_a_broken_stream", "quiet_if_broken"]
+__all__ = ["NO_READER", "StopRequest", "dropping_a_broken_stream", "quiet_if_broken"]
 
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
 """Ctrl-C or a notebook's stop button; `kill` and the system's end; a closed terminal; Ctrl-Break on Windows. No system has all of them."""

@@ -185,6 +185,8 @@ def prepare(
     if compute is None and sized and chosen.sizes and chosen.train.minutes is not None:
         net, compute, notes = _sized(net, data, chosen, characters_per_symbol(parts.train, encoded))
     compute = compute or probe(net, data, chosen.train)
+    if chosen.train.sample_length:  # a prompt that cannot be read is met now, not when the first sample is due
+        tokenizer.encode(tokenizer.normalize(chosen.train.sample_prompt))
     return Plan(corpus, parts, tokenizer, encoded, choosing_ids, held_out_ids, data, net, chosen.train, compute, notes)
 
 

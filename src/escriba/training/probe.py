@@ -38,7 +38,7 @@ from escriba.training.step import (
     symbols_of,
 )
 
-__all__ = ["Compute", "Measured", "measure_preset", "pinned", "probe", "remembered_measurements"]
+__all__ = ["Compute", "Measured", "measure_preset", "pinned", "probe", "remembered_measurements", "running_on"]
 
 BUDGET_S = 2.0
 """Seconds after which no further candidate is tried."""
@@ -153,7 +153,7 @@ def _fastest(net: LanguageModel, batch: Batch, settings: TrainSettings, budget_s
     began, device = clock(), str(chosen_device(settings))
     first_precision = "float32" if settings.precision == "auto" else settings.precision
     default = Candidate(device, first_precision, settings.threads or torch.get_num_threads())
-    speeds = {default: _speed(net, batch, default, clock)}
+    speeds = {default: _speed_if_able(net, batch, default, settings, clock)}
 
     def candidates() -> Iterator[Candidate]:
         for name in [device] if settings.device != "auto" else devices_here():
@@ -169,10 +169,20 @@ def _fastest(net: LanguageModel, batch: Batch, settings: TrainSettings, budget_s
             continue
         if clock() - began >= budget_s:
             break
-        speeds[candidate] = _speed(net, batch, candidate, clock)
+        speeds[candidate] = _speed_if_able(net, batch, candidate, settings, clock)
     fastest = max(speeds, key=lambda one: speeds[one])
     chosen = fastest if speeds[fastest] > GAIN * speeds[default] else default
     return Compute(*chosen, symbols_per_s=round(speeds[chosen], 1), measured=True)
+
+
+def _speed_if_able(net: LanguageModel, batch: Batch, candidate: Candidate, settings: TrainSettings, clock: Clock) -> float:
+    """The speed, or 0 where the device cannot do it (no memory left, an operation that it lacks) and others may be taken."""
+    try:
+        return _speed(net, batch, candidate, clock)
+    except RuntimeError:
+        if settings.device != "auto" or candidate.device == "cpu":
+            raise
+        return 0.0
 
 
 def _speed(net: LanguageModel, batch: Batch, candidate: Candidate, clock: Clock) -> float:
@@ -183,7 +193,7 @@ def _speed(net: LanguageModel, batch: Batch, candidate: Candidate, clock: Clock)
     """
     parameters = sum(parameter.numel() for parameter in net.parameters())
     symbols = max(1, int(SLOW_FLOPS * STEP_S / (6 * parameters)))
-    with _running_on(candidate.threads), left_as_it_was(net, torch.device(candidate.device)):
+    with running_on(candidate.threads), left_as_it_was(net, torch.device(candidate.device)):
         _timed(net, _part(batch, 1, 1), candidate, clock)  # the first step of all starts threads and takes memory
         began = clock()
         seconds = _timed(net, piece := _part(batch, batch.inputs.shape[0], symbols), candidate, clock)
@@ -210,7 +220,8 @@ def _timed(net: LanguageModel, batch: Batch, candidate: Candidate, clock: Clock)
 
 
 @contextlib.contextmanager
-def _running_on(threads: int) -> Iterator[None]:
+def running_on(threads: int) -> Iterator[None]:
+    """PyTorch with so many threads inside, and as many as before after it."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

@@ -210,7 +210,7 @@ class RunFolder:
         replace_file(training / name, tensor_bytes(arrays, {**state.values, "log_lengths": lengths}, sealed=True))
         save_weights(self.path, weights)
         replace_file(training / "last.json", canonical_json({"state": name}).encode())
-        for old in _states(self.path)[STATES_KEPT:]:
+        for old in [one for one in _states(self.path) if one != name][STATES_KEPT - 1 :]:
             with contextlib.suppress(OSError):  # it is in nobody's way
                 (training / old).unlink(missing_ok=True)
         if self.path != self.place:
