@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import json
 import math
 import os
@@ -20,6 +22,7 @@ import escriba
 import escriba.api
 from escriba.cli.main import COMMANDS
 from escriba.errors import typed
+from escriba.text.known import KNOWN
 
 Run = Callable[..., Any]
 TINY = ("--hidden-size", "8", "--set", "train.batch_size=8", "--set", "train.seq_len=20", "--set", "model.embedding_dim=6")
@@ -619,3 +622,21 @@ def test_demo(run: Run, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
         assert done.out.count("bits per character") == 2
         assert "escriba generate models/demo" in done.out
     assert escriba.load("demo").run.finished
+
+
+def test_score_of_a_known_text(run: Run, fox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is read as training reads it: in its encoding, a table by its rows; what was noticed stands on standard error."""
+    monkeypatch.setenv("ESCRIBA_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "cache" / "texts").mkdir(parents=True)
+    book = "*** START OF THIS PROJECT GUTENBERG EBOOK ***\nEl ñandú.\n*** END OF THIS PROJECT GUTENBERG EBOOK ***\n".encode("latin-1")
+    for name, body in (("quijote", book), ("news", b'"3","The cat.","It sat."\n"1","A dog.","It ran."\n')):
+        facts = {"bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()}
+        monkeypatch.setitem(KNOWN, name, dataclasses.replace(KNOWN[name], **facts))
+        (tmp_path / "cache" / "texts" / f"{name}{KNOWN[name].suffix}").write_bytes(body)
+    done = run("score", fox, "text:quijote", "--json")
+    expected = the_json(run("score", fox, "--text", escriba.read("text:quijote").text, "--json"))
+    assert the_json(done) == expected
+    assert the_json(done)["symbols"] < 15
+    assert "note: " in done.err
+    assert the_json(run("score", fox, "text:news", "--json")) == the_json(run("score", fox, "--text", "The cat.\nA dog.", "--json"))
+    assert the_json(run("score", fox, "text:quijote", "--encoding", "cp1252", "--json")) == expected

@@ -12,6 +12,9 @@ from typing import Any
 
 import pytest
 
+import escriba.api
+from escriba.cli import texts
+from escriba.errors import TextError
 from escriba.text.known import KNOWN
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "text"))
@@ -141,6 +144,46 @@ def test_a_changed_file_is_said(run: Run, quijote: bytes, cache: Path) -> None:
     assert done.code == 0
     assert f"note: {cache / 'quijote.txt'} is not as it was fetched any more" in done.err
     assert (cache / "quijote.txt").read_bytes() == quijote
+
+
+def test_a_note_is_said_though_the_command_fails(run: Run, quijote: bytes, cache: Path, server: Server) -> None:
+    """Why something was fetched at all is not lost because it could not be."""
+    run("texts", "get", "quijote")
+    (cache / "quijote.txt").write_bytes(b"changed")
+    server.answers.clear()
+    done = run("texts", "get", "quijote")
+    assert done.code == 1
+    assert "is not as it was fetched any more" in done.err
+    assert "404" in done.err
+
+
+def test_a_copy_that_fails_takes_nothing_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that was there stays, whatever went wrong; half a copy goes, also after Ctrl-C."""
+    (tmp_path / "mine.txt").write_bytes(b"mine")
+    with pytest.raises(TextError, match="could not be written"):
+        texts._copied(tmp_path / "gone.txt", tmp_path / "mine.txt")
+    assert (tmp_path / "mine.txt").read_bytes() == b"mine"
+
+    def interrupted(source: Any, copy: Any) -> None:
+        copy.write(source.read(2))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(texts.shutil, "copyfileobj", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        texts._copied(tmp_path / "mine.txt", tmp_path / "copy.txt")
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_demo_says_what_it_fetches(run: Run, quijote: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before it trains, as the other commands do."""
+
+    def train(*_: Any, **__: Any) -> None:
+        raise TextError("enough")
+
+    monkeypatch.setattr(escriba.api, "train", train)
+    done = run("demo", "text:quijote")
+    assert f"fetched text:quijote: {len(quijote):,} bytes" in done.err
+    assert "enough" in done.err
 
 
 @pytest.mark.parametrize("options", [(), ("--documents", "line")])

@@ -21,6 +21,7 @@ class Answer:
         cuts: of each of the first requests, after how many bytes the connection is closed.
         stalls: the same, after how many bytes nothing more comes until the server is let go.
         ranges: whether ranges are honoured.
+        conditions: whether If-Range is honoured.
         declared: the Content-Length; None: the right one; "": none at all.
         chunked: sent in chunks, as HTTP/1.1 does.
         location: where it leads, instead.
@@ -35,6 +36,7 @@ class Answer:
     cuts: list[int] = field(default_factory=list)
     stalls: list[int] = field(default_factory=list)
     ranges: bool = True
+    conditions: bool = True
     declared: int | str | None = None
     chunked: bool = False
     location: str | None = None
@@ -99,7 +101,10 @@ class _Handler(BaseHTTPRequestHandler):
         if (
             answer.ranges
             and wanted
-            and self.headers.get("If-Range") in (None, answer.headers.get("ETag"), answer.headers.get("Last-Modified"))
+            and (
+                not answer.conditions
+                or self.headers.get("If-Range") in (None, answer.headers.get("ETag"), answer.headers.get("Last-Modified"))
+            )
         ):
             start = int(wanted.removeprefix("bytes=").removesuffix("-"))
             if start >= len(answer.body):

@@ -9,6 +9,7 @@ import json
 import lzma
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 from escriba.errors import SettingsError, TextDecodingError, TextError
 from escriba.settings import TextSettings
 from escriba.text.corpus import Corpus, read
-from escriba.text.tokenizer import CharTokenizer
+from escriba.text.tokenizer import CharTokenizer, WordTokenizer
 
 NAMES = [f"{a}{b}{c}o" for a in "BCDFG" for b in "aeiou" for c in "lmnrs"]
 
@@ -450,3 +451,50 @@ def test_reading_needs_no_torch() -> None:
     program = "import sys, escriba.text.corpus, escriba.text.batches; print([m for m in ('torch', 'click', 'rich') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, encoding="utf-8", check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("piece", [70, 1_000_000])
+def test_no_border_cuts_a_word(monkeypatch: pytest.MonkeyPatch, piece: int) -> None:
+    """With words the parts end after a blank, so that every word of theirs is one of the text; with characters they stay where they are."""
+    monkeypatch.setattr("escriba.text.pieces.PIECE", piece)
+    text = "extraordinary circumstances,\nnevertheless " * 997
+    corpus = read(text=text, unit="word", unknown=False)
+    parts = corpus.parts()
+    tokenizer = WordTokenizer.fit(corpus, unknown=False)
+    for part in (parts.train, parts.choosing, parts.held_out):
+        assert part is not None
+        assert part.text[-1] in " \n"
+        assert tokenizer.decode(part.encode(tokenizer).ids) == part.text
+    assert parts.whole_train.text + parts.held_out.text == text  # type: ignore[union-attr]
+    characters = read(text=text).parts()
+    assert characters.whole_train.characters == int(0.9 * len(text))
+    assert 0 < parts.whole_train.characters - characters.whole_train.characters < 20
+
+
+def test_a_border_within_blanks_or_without_any_stays() -> None:
+    """Just after a blank a border is right already; where no blank is near, it stays where it is."""
+    for text in ("a " * 5_000, "x" * 5_000 + "y" * 5_000):
+        words, characters = read(text=text, unit="word").parts(), read(text=text).parts()
+        assert words.train.characters == characters.train.characters
+        assert words.whole_train.characters == 9_000
+
+
+def test_a_choosing_text_of_words_is_cut_after_one() -> None:
+    """An over-long text to choose by ends after a whole word, and the note says how many characters that is."""
+    corpus = read(text="one three " * 900, unit="word", unknown=False)
+    parts = corpus.parts(choosing=read(text="three " * 9_000, unit="word", unknown=False))
+    assert parts.choosing is not None
+    assert parts.choosing.text == "three " * 8_334
+    assert parts.notes[0].endswith("only the first 50,004 are used.")
+    assert corpus.parts(choosing=read(text="three " * 8_334, unit="word", unknown=False)).notes == ()
+
+
+def test_what_looks_wrong_is_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The summary shows what was found in reading; a part is looked at for itself; neither its form nor its equality tell of it."""
+    corpus = read(text="niÃ±a\n" * 400)
+    part = corpus.parts().train
+    assert part.summary().suspected_mojibake[0].count == 360
+    monkeypatch.setattr("escriba.text.summary.look", None)
+    assert corpus.summary().suspected_mojibake[0].count == 400
+    assert "niÃ±a" not in repr(corpus)
+    assert replace(corpus, found=None) == corpus

@@ -195,6 +195,21 @@ def test_a_file_that_changed_in_between_starts_anew(server: Server, target: Path
 
 
 @pytest.mark.parametrize(
+    ("headers", "longer"),
+    [({}, b""), ({"ETag": '"two"'}, b""), (TAG, b"x")],
+    ids=["no version any more", "another version", "another length"],
+)
+def test_two_files_are_not_stitched_together(server: Server, target: Path, headers: dict[str, str], longer: bytes) -> None:
+    """A server that goes on with another file, whatever was asked on condition, is not believed: the whole is fetched anew."""
+    address = server.serve("/book.txt", b"old" * 100_000, cuts=[100_000], headers=TAG)
+    with pytest.raises(TextError):
+        get(address, target, attempts=1)
+    server.serve("/book.txt", BODY + longer, headers=headers, conditions=False)
+    assert get(address, target).read_bytes() == BODY + longer
+    assert server.ranges == [None, "bytes=100000-", None]
+
+
+@pytest.mark.parametrize(
     "how",
     [{"shift": 7}, {"body": b"short"}, {"content_range": f"bytes {'9' * 5000}-1/*"}],
     ids=["another place", "no such range", "nonsense"],
@@ -377,7 +392,16 @@ def test_redirects_lead_to_http_alone(server: Server, target: Path, to: str) -> 
         ("ftp://example.org/a.txt", "not an address of a text"),
         ("https:///a.txt", "not an address of a text"),
         ("https://example.org:port/a.txt", "not an address"),
-        ("https://anna:secret@example.org/a.txt", "holds a user's name or password"),
+        ("https://anna:secret@example.org/a.txt", "the address https://example.org holds a user's name or password"),
+        ("https://anna:secret@example.org:port/a.txt", "holds a user's name or password"),
+        ("ftp://anna:secret@example.org/a.txt", "holds a user's name or password"),
+        ("https://anna:secret/1@example.org/a.txt", "'https://example.org' is not an address"),
+        ("https://anna:secret@[example.org/a.txt", "is not an address"),
+        ("https:/anna:secret@example.org/a.txt", "'example.org' is not an address of a text"),
+        ("https://exa mple.org/a.txt", "its host has characters that no host has"),
+        ("https://example.org%20/a.txt", "its host has characters that no host has"),
+        ("https://example.org\\a.txt", "its host has characters that no host has"),
+        ("https://a(b).org/a.txt", "its host has characters that no host has"),
     ],
 )
 def test_what_is_no_address_is_refused(target: Path, address: str, said: str) -> None:
@@ -392,6 +416,15 @@ def test_an_address_goes_over_the_wire_in_ascii() -> None:
     assert checked_address("https://example.org/全/a b.txt?q=é#part") == "https://example.org/%E5%85%A8/a%20b.txt?q=%C3%A9"
     assert checked_address("HTTPS://bücher.example/%E5%85%A8") == "https://xn--bcher-kva.example/%E5%85%A8"
     assert checked_address("http://[::1]:80") == "http://[::1]:80/"
+
+
+@pytest.mark.parametrize("host", ["anna:secret@localhost", "anna:secret@localhost:port", "anna:secret/@localhost"])
+def test_a_redirect_with_a_password_does_not_show_it(server: Server, target: Path, host: str) -> None:
+    """Of where it leads only the scheme and the host are said."""
+    with pytest.raises(TextError, match=r"leads to 'http://localhost.*', where Escriba does not follow") as error:
+        get(server.serve("/book.txt", location=f"http://{host}/book.txt?key=1"), target)
+    assert "secret" not in str(error.value)
+    assert "anna" not in str(error.value)
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 410])
@@ -421,6 +454,18 @@ def test_no_server_is_told(target: Path) -> None:
         get(address, target)
     with pytest.raises(TextError, match=r"nowhere\.invalid was not found"):
         get("http://nowhere.invalid/book.txt", target)
+
+
+def test_a_host_that_is_not_there_is_the_one_that_was_looked_up(server: Server, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a redirect it is the host that was led to; with a proxy set, the proxy, whose password is not shown."""
+    with pytest.raises(TextError, match=r"nowhere\.invalid was not found") as error:
+        get(server.serve("/book.txt", location="http://nowhere.invalid/book.txt"), target)
+    assert "127.0.0.1 was" not in str(error.value)
+    monkeypatch.setenv("http_proxy", "http://anna:secret@proxy.invalid:3128")
+    with pytest.raises(TextError, match=r"the proxy for http, which is set to http://proxy\.invalid:3128, was not found") as error:
+        get("http://example.org/book.txt", target)
+    assert error.value.hint == "is http_proxy right?"
+    assert "secret" not in str(error.value)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a disk that is full, as Linux has it")

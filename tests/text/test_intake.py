@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import contextlib
 import gzip
+import hashlib
 import io
 import lzma
 import os
@@ -13,7 +14,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ import pytest
 from escriba.errors import TextDecodingError, TextError
 from escriba.text import files
 from escriba.text.corpus import Corpus, read, read_beside
+from escriba.text.known import KNOWN
 from escriba.text.tokenizer import CharTokenizer
 
 SPANISH = "En un lugar de la Mancha, de cuyo nombre no quiero acordarme, no ha mucho tiempo que vivía un hidalgo.\n«¿Qué más?», soñó.\n"
@@ -358,9 +360,61 @@ def test_parts_of_ones_own(documents: bool) -> None:
     assert both.choosing_is_own
     assert 49_900 < both.choosing.characters <= 50_000
     assert val.text.startswith(both.choosing.text)
-    assert f"{val.characters:,} characters, only the first 50,000 are used" in both.notes[0]
+    assert f"{val.characters:,} characters, only the first {both.choosing.characters:,} are used" in both.notes[0]
     assert len(both.notes) == 1
     chosen = corpus.parts(choosing=test)
     assert chosen.choosing is test
     assert chosen.held_out is not None
     assert chosen.train.characters + chosen.held_out.characters == corpus.characters
+
+
+def test_a_very_long_document_to_choose_by_is_shortened() -> None:
+    """Of a single document that is longer than the choosing part may be, the beginning is taken, and the note says how much."""
+    corpus = read(text=LINES, documents="line")
+    long = read(documents=["a b " * 20_000, "short"])
+    parts = corpus.parts(choosing=long)
+    assert parts.choosing is not None
+    assert parts.choosing.documents == ("a b " * 12_500,)
+    assert parts.notes[0] == "Of the text to choose by, 80,005 characters, only the first 50,000 are used."
+
+
+@pytest.fixture
+def known_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Puts a known text of the test's own in the table and, as if it had been fetched, in the cache."""
+    monkeypatch.setenv("ESCRIBA_CACHE", str(tmp_path / "cache"))
+
+    def put(name: str, data: bytes, suffix: str = ".txt", **reading: Any) -> str:
+        facts = {"name": name, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest(), "suffix": suffix, "reading": reading}
+        monkeypatch.setitem(KNOWN, name, replace(KNOWN["shakespeare"], **facts))
+        (tmp_path / "cache" / "texts").mkdir(parents=True, exist_ok=True)
+        write(tmp_path / "cache" / "texts", name + suffix, data)
+        return f"text:{name}"
+
+    return put
+
+
+def test_known_texts_beside(tmp_path: Path, known_text: Callable[..., str]) -> None:
+    """A known text beside another is read as is known of it, each of several by its own; a file among them as the text was."""
+    main = read(text=LINES)
+    file = write(tmp_path, "more.txt", "el año\n".encode())
+    book = b"*** START OF THE PROJECT GUTENBERG EBOOK A ***\nel ni\xf1o\n*** END OF THE PROJECT GUTENBERG EBOOK A ***\n"
+    sources = [
+        known_text("list", b"Ada\nEva\n", documents="line"),
+        file,
+        known_text("book", book, encoding="latin-1", strip_gutenberg=True),
+        known_text("table", b"1,one\n2,two\n", ".csv", column=("2",), header=False),
+        file,
+    ]
+    beside_it = read_beside(sources, main)
+    assert beside_it.text == "Ada\nEva\nel año\nel niño\none\ntwo"
+    assert [source.encoding for source in beside_it.sources] == ["utf-8", "utf-8", "latin-1", "utf-8"]
+    assert not beside_it.settings.strip_gutenberg
+    lines = read_beside(sources, read(text=LINES, documents="line"))
+    assert lines.documents == ("Ada", "Eva", "el año", "el niño", "one", "two")
+
+
+def test_a_setting_of_the_corpus_goes_before_what_is_known(known_text: Callable[..., str]) -> None:
+    """What is known of a text fills only what the corpus was read by as a default."""
+    main = read(text=LINES, encoding="cp1252")
+    book = known_text("book", b"el ni\xf1o \x93s\xed\x94", encoding="latin-1")
+    assert read_beside([book], main).text == "el niño “sí”"

@@ -292,6 +292,14 @@ def test_the_cache_is_where_the_system_keeps_such_things(tmp_path: Path, monkeyp
     assert cache_folder() == tmp_path / ".cache" / "escriba"
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows guesses the home of anybody")
+def test_a_home_that_is_not_known_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variable's value is said."""
+    monkeypatch.setenv("ESCRIBA_CACHE", "~no-such-person/cache")
+    with pytest.raises(TextError, match="ESCRIBA_CACHE is '~no-such-person/cache', and that home is not known"):
+        cache_folder()
+
+
 @pytest.mark.slow
 def test_two_processes_fetch_at_once(own: Callable[..., known.KnownText], server: Server, cache: Path) -> None:
     """One fetches, the other waits and takes what it fetched; when the first is killed, the second goes on with its part."""
@@ -453,6 +461,30 @@ def test_a_source_is_fetched_beside_files(server: Server, tmp_path: Path) -> Non
     corpus = escriba.read(tmp_path / "own.txt", address, address)
     assert corpus.text == "my own lines\nlines from afar\n"
     assert cached._folder().is_dir()
+
+
+def test_a_folder_that_cannot_be_looked_into_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Texts are not left out without a word because the folder they lie in is closed to us."""
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "open.txt").write_text("a text that can be read\n", encoding="utf-8")
+    looked_into = os.scandir
+
+    def scandir(folder: str | Path) -> object:  # an administrator may look into every folder, so leave cannot simply be taken
+        if Path(folder).name == "closed":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return looked_into(folder)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(TextError, match=r"/closed' cannot be read: Permission denied"):
+        escriba.read(tmp_path)
+
+
+def test_a_password_is_not_shown_beside_a_known_text() -> None:
+    """What is said of texts that are read differently does not print one either."""
+    with pytest.raises(TextError) as error:
+        escriba.read("text:quijote", "https://anna:secret@example.org/book.txt")
+    assert "https://example.org" in str(error.value)
+    assert "secret" not in str(error.value)
 
 
 # --- how they are read ---

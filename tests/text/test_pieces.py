@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
+import tracemalloc
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from escriba.text import pieces as cutting
 from escriba.text.corpus import Corpus, read
 from escriba.text.pieces import in_pieces, joined_pieces, sliced
+from escriba.text.plain import lines_of, split
 from escriba.text.tokenizer import TOKENIZERS, WordTokenizer
 from escriba.text.vocabulary import Tokenizer
 
@@ -188,3 +190,41 @@ def test_the_fingerprint_is_that_of_the_whole(small_pieces: None) -> None:
     assert len(corpus.pieces) > 5
     assert corpus.sha256 == hashlib.sha256(b"stream%d:" % len(data) + data).hexdigest()
     assert read(documents=["ab", "ñ"]).sha256 == hashlib.sha256(b"documents2:ab2:\xc3\xb1").hexdigest()
+
+
+class Short(str):
+    """A string that may be joined with others, but not added to what came before."""
+
+    __slots__ = ()
+
+    def __radd__(self, before: str) -> str:
+        raise AssertionError("each short string copies all that came before it")
+
+
+def test_short_strings_are_joined_at_once(small_pieces: None) -> None:
+    """Many short strings are collected until a piece is full: none is added to the rest by itself."""
+    assert list(in_pieces(map(Short, "ab\ncdefgh"))) == ["ab\n", "cdefg", "h"]
+    assert list(in_pieces([Short("ab"), Short("cd")])) == ["abcd"]
+    assert list(in_pieces(["", ""])) == []
+
+
+@given(text=st.text("ab\r\n", max_size=40))
+def test_lines_of_pieces_are_those_of_the_whole(text: str) -> None:
+    """Lines are the same whether a text is one piece or many, with lines longer than a piece and blank ones too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("escriba.text.pieces.PIECE", 5)
+        pieces = list(in_pieces([text]))
+    assert lines_of(pieces) == (split(text, "line") if text else [])
+
+
+def test_lines_are_not_joined_to_be_parted(tmp_path: Path) -> None:
+    """Six million characters with one emoji, each line a document, are never one string, of which each character takes four bytes."""
+    line = "a line of a list " * 60 + "\n"
+    path = tmp_path / "list.txt"
+    path.write_bytes((line * 3_000 + "😀\n" + line * 3_000).encode())
+    tracemalloc.start()
+    corpus = read(path, documents="line")
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(corpus.pieces) == 6_001
+    assert most < 3.5 * corpus.characters

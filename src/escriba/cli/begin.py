@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import click
 
+from escriba.cli.texts import fetch_first
+
 __all__ = ["demo_command"]
 
 
@@ -28,6 +30,7 @@ def demo_command(text: str | None, minutes: float, out: str) -> None:
         click.echo("the text: Python's own language reference (pydoc_data.topics)", err=True)
         model = escriba.api.train(text=reference, out=out, overwrite=True, minutes=minutes)
     else:
+        fetch_first([text])
         model = escriba.api.train(text, out=out, overwrite=True, minutes=minutes)
     prompt = "The "
     for temperature in (0.3, 0.8, 1.2):

@@ -5,6 +5,7 @@ It knows nothing of how they are fetched and kept.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sys
 from collections.abc import Callable, Iterable
@@ -134,13 +135,18 @@ def _moved(bar: Progress, task: TaskID) -> Callable[[int, int | None], None]:
 
 def _copied(file: Path, out: Path) -> Path:
     """A copy under the name that was asked for, or in the folder under its own."""
-    target = out / file.name if out.is_dir() else out
+    target, is_ours = out / file.name if out.is_dir() else out, False
     try:
         with file.open("rb") as source, target.open("xb") as copy:
+            is_ours = True
             shutil.copyfileobj(source, copy)
-    except FileExistsError as error:
-        raise TextError(f"{target} is there already", hint="choose another file with -o") from error
-    except OSError as error:
-        target.unlink(missing_ok=True)
-        raise TextError(f"{target} could not be written: {error.strerror or error}", hint="choose another file with -o") from error
+    except BaseException as error:
+        if is_ours:  # half a copy; never a file that was there before
+            with contextlib.suppress(OSError):
+                target.unlink(missing_ok=True)
+        if isinstance(error, FileExistsError):
+            raise TextError(f"{target} is there already", hint="choose another file with -o") from error
+        if isinstance(error, OSError):
+            raise TextError(f"{target} could not be written: {error.strerror or error}", hint="choose another file with -o") from error
+        raise
     return target

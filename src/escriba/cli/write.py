@@ -22,12 +22,15 @@ __all__ = ["generate_command"]
 
 @contextmanager
 def notes_on_stderr() -> Iterator[None]:
-    """Warnings of the library as notes for people."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        yield
-    for message in dict.fromkeys(str(warning.message) for warning in caught):
-        click.echo(f"note: {message}", err=True)
+    """Warnings of the library as notes for people, also of what then fails."""
+    caught: list[warnings.WarningMessage] = []
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", UserWarning)
+            yield
+    finally:
+        for message in dict.fromkeys(str(warning.message) for warning in caught):
+            click.echo(f"note: {message}", err=True)
 
 
 def _length(ctx: click.Context, parameter: click.Parameter, value: str) -> int | None:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from escriba.errors import SettingsError
-from escriba.model.cells import CELLS, Layer, LayerState
+from escriba.model.cells import CELLS, GruLayer, Layer, LayerState
 from escriba.settings import ModelSettings
 from escriba.weights import count_parameters, input_size, parameters_by_part, tensor_specs
 
@@ -25,6 +25,8 @@ ModelState = tuple[LayerState, ...]
 """The state of every layer, the first layer first."""
 
 MOST_ONE_HOT = 4096
+MOST_TABULATED = 1024
+"""Symbols of which a step looks up the input's product, where its batch holds four times as many: for more, making it costs more."""
 
 
 def whole(name: str, value: object, least: int, below: int, what: str) -> int:
@@ -50,7 +52,8 @@ class Dropout(nn.Module):
         if not self.training or self.share == 0.0:
             return x
         kept = 1.0 - self.share
-        return x * torch.empty_like(x).bernoulli_(kept, generator=self.generator).div_(kept)
+        mask = torch.empty(x.shape, dtype=x.dtype, device=x.device)  # the draws do not depend on how x lies in memory, as empty_like's do
+        return x * mask.bernoulli_(kept, generator=self.generator).div_(kept)
 
 
 class LanguageModel(nn.Module):
@@ -138,11 +141,21 @@ class LanguageModel(nn.Module):
         Without a state the rows begin at the beginning.
         """
         state = self.initial_state(len(ids_BT)) if state is None else state
-        x, states = self.embed(ids_BT), []
-        for layer, before in zip(self.recurrent_layers(), state, strict=True):
+        first, *others = self.recurrent_layers()
+        x, after = self.read(first, ids_BT, state[0])
+        states = [after]
+        for layer, before in zip(others, state[1:], strict=True):
             x, after = layer.scan(self.dropout(x), before)
             states.append(after)
         return self.output(self.dropout(x)), tuple(states)
+
+    def read(self, layer: Layer, ids_BT: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
+        """The first layer's scan; where it can, of ids: each symbol's vector then meets the layer once, and not at each of its places."""
+        few = self.vocab_size <= MOST_TABULATED and 4 * self.vocab_size <= ids_BT.numel()
+        dropped = self.training and self.dropout.share > 0.0
+        if isinstance(layer, GruLayer) and layer.uses_our_scan(len(ids_BT)) and few and not dropped:
+            return layer.scan_ids(self.embed(torch.arange(self.vocab_size, device=ids_BT.device)), ids_BT, state)
+        return layer.scan(self.dropout(self.embed(ids_BT)), state)
 
     def get_weights(self) -> dict[str, np.ndarray]:
         """Every tensor by its name in `weights.py`, as a NumPy array of its own."""

@@ -6,11 +6,12 @@ It knows nothing of fetching.
 from __future__ import annotations
 
 import contextlib
+import re
 from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
 from escriba.errors import TextError
 
-__all__ = ["BY_HAND", "checked_address", "led_on"]
+__all__ = ["BY_HAND", "checked_address", "led_on", "shown"]
 
 BY_HAND = "download it with a browser, and give the file instead"
 
@@ -19,20 +20,35 @@ def checked_address(address: str) -> str:
     """An address as it goes over the wire, in ASCII.
 
     Raises:
-        TextError: it is not one of http or https, or holds a password.
+        TextError: it is not one of http or https, or holds a password, which is not shown.
     """
+    like = "one such as https://example.org/book.txt"
     try:
         parts = urlsplit(address)
-        host, port = (parts.hostname or "").encode("idna").decode("ascii"), parts.port
+        has_user = "@" in parts.netloc
+        # not the port of one with a user: what is said of a wrong port may be the password
+        host, port = ("", None) if has_user else ((parts.hostname or "").encode("idna").decode("ascii"), parts.port)
     except ValueError as error:  # a port that is no number; a host that cannot be one
-        raise TextError(f"{address!r} is not an address: {error}", expected="one such as https://example.org/book.txt") from None
+        reason = "it cannot be taken apart" if "@" in address else error
+        raise TextError(f"{shown(address)!r} is not an address: {reason}", expected=like) from None
+    if has_user:
+        raise TextError(f"the address {shown(address)} holds a user's name or password", expected="an address without", hint=BY_HAND)
     if parts.scheme not in ("http", "https") or not host:
-        raise TextError(f"{address!r} is not an address of a text", expected="one that begins with https:// or http://")
-    if "@" in parts.netloc:
-        raise TextError(f"the address at {host} holds a user's name or password", expected="an address without", hint=BY_HAND)
+        raise TextError(f"{shown(address)!r} is not an address of a text", expected="one that begins with https:// or http://")
+    if not re.fullmatch(r"[A-Za-z0-9.:_\[\]-]+", host):
+        raise TextError(f"{shown(address)!r} is not an address: its host has characters that no host has", expected=like)
     host = f"[{host}]" if ":" in host else host
     path, query = (quote(part, safe="/%:@!$&'()*+,;=~?") for part in (parts.path or "/", parts.query))
     return urlunsplit((parts.scheme, host if port is None else f"{host}:{port}", path, query, ""))
+
+
+def shown(address: str) -> str:
+    """An address as it may be printed: where it may hold a user's name or a password, its scheme and its host alone."""
+    if "@" not in address:
+        return address
+    scheme = re.match(r"([a-z][a-z0-9+.-]*:)?//", address, re.IGNORECASE)
+    host = re.match(r"[A-Za-z0-9.:_\[\]-]*", address.rpartition("@")[2])
+    return (scheme[0] if scheme else "") + (host[0] if host else "")
 
 
 def led_on(first: str, address: str, location: str) -> str:
@@ -51,7 +67,7 @@ def led_on(first: str, address: str, location: str) -> str:
     try:
         found = checked_address(urljoin(address, location))
     except ValueError:  # a TextError is one
-        raise TextError(f"{first} leads to {location[:200]!r}, where Escriba does not follow", hint=BY_HAND) from None
+        raise TextError(f"{first} leads to {shown(location)[:200]!r}, where Escriba does not follow", hint=BY_HAND) from None
     if address.startswith("https:") and not found.startswith("https:"):
         raise TextError(f"{first} leads from https down to {found}, which anybody on the way could change", hint=BY_HAND)
     return found

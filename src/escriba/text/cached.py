@@ -39,7 +39,10 @@ PATIENCE_S = 120.0  # how long another process may hold a file without a byte co
 def cache_folder() -> Path:
     """The folder of what can be fetched again: ESCRIBA_CACHE, or where the system keeps such things."""
     if named := os.environ.get("ESCRIBA_CACHE"):
-        return Path(named).expanduser()
+        try:
+            return Path(named).expanduser()
+        except RuntimeError as error:  # of ~ where no home is known, or of ~name where nobody has that name
+            raise TextError(f"ESCRIBA_CACHE is {named!r}, and that home is not known", expected="a folder") from error
     try:
         if sys.platform == "win32":
             local = os.environ.get("LOCALAPPDATA")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -21,7 +21,8 @@ from escriba.errors import SettingsError, TextError
 from escriba.settings import TextSettings
 from escriba.text.encoded import EncodedText
 from escriba.text.files import TextFile, find, suffix_of
-from escriba.text.known import known_reading
+from escriba.text.findings import Findings
+from escriba.text.known import PREFIX, known, known_reading
 from escriba.text.pieces import sliced
 from escriba.text.reading import Reading, Source
 from escriba.text.summary import Summary, summarized
@@ -33,6 +34,8 @@ __all__ = ["Corpus", "EncodedText", "Parts", "Source", "Summary", "read", "read_
 CHOOSING_SHARE = 0.02  # of the training part
 CHOOSING_LONGEST = 50_000  # characters: enough to tell two models apart, and measured in seconds
 PART_SHORTEST = 200  # characters: what is measured on less says nothing
+OF_THE_FILE = ("encoding", "strip_gutenberg", "column", "header")  # what a known text's own reading says of its file
+WORD_LONGEST = 1_000  # characters: so far on the end of a word is looked for
 
 
 @dataclass(frozen=True, repr=False)
@@ -45,6 +48,7 @@ class Corpus:
         sources: where they came from.
         notes: what was noticed in reading, as sentences.
         settings: how they were read.
+        found: what looks wrong with it, as it was found in reading; None: not looked for, as in a part.
     """
 
     pieces: tuple[str, ...]
@@ -52,6 +56,7 @@ class Corpus:
     sources: tuple[Source, ...]
     notes: tuple[str, ...]
     settings: TextSettings
+    found: Findings | None = field(default=None, repr=False, compare=False)
 
     @cached_property
     def characters(self) -> int:
@@ -92,8 +97,9 @@ class Corpus:
         """The parts of the text: to learn from, to choose by, and held out.
 
         Held out is the last `val_fraction` of a stream, from int((1 - val_fraction) * characters), or as large a share
-        of the documents, drawn by the seed. The choosing part is the last 2 % of what remains, at most 50,000
-        characters. A part that would be shorter than 200 characters is left out and noted.
+        of the documents, drawn by the seed; with words a stream is cut just after the next blank. The choosing part is the
+        last 2 % of what remains, at most 50,000 characters. A part that would be shorter than 200 characters is left out
+        and noted.
 
         Args:
             seed: what documents are drawn from.
@@ -106,8 +112,9 @@ class Corpus:
         """
         share, notes = self.settings.val_fraction, []
         if choosing is not None and choosing.characters > CHOOSING_LONGEST:
-            notes.append(f"Of the text to choose by, {choosing.characters:,} characters, only the first {CHOOSING_LONGEST:,} are used.")
-            choosing = choosing.shortened(CHOOSING_LONGEST)
+            whole, choosing = choosing.characters, choosing.shortened(CHOOSING_LONGEST)
+            if choosing.characters < whole:  # the end of its last word may be that of the text
+                notes.append(f"Of the text to choose by, {whole:,} characters, only the first {choosing.characters:,} are used.")
         if share == 0.0 and held_out is None:
             return Parts(self, choosing, None, tuple(notes), choosing is not None)
         is_own = choosing is not None
@@ -121,11 +128,11 @@ class Corpus:
         """The parts of a stream by their shares, and what is said of those that are left out."""
         del seed  # nothing is drawn
         notes, whole = {}, self.characters
-        end = int((1 - held_out) * whole)
+        end = self._border(int((1 - held_out) * whole))
         if whole - end < PART_SHORTEST:
             notes["held-out"] = _too_short("held-out", whole - end)
             end = whole
-        chosen = min(CHOOSING_LONGEST, int(choosing * end))
+        chosen = max(0, end - self._border(end - min(CHOOSING_LONGEST, int(choosing * end))))
         if chosen < PART_SHORTEST:
             notes["choosing"] = _too_short("choosing", chosen)
             chosen = 0
@@ -133,6 +140,15 @@ class Corpus:
         train, choose, last = (self._part(sliced(self.pieces, start, stop)) if stop > start else None for start, stop in pairwise(borders))
         assert train is not None
         return train, choose, last, notes
+
+    def _border(self, at: int) -> int:
+        """Where a text may be cut at a place or, if its symbols are words, soon after it: half a word is in no vocabulary."""
+        if self.settings.unit != "word" or at == 0:
+            return at
+        pieces = self.pieces[:1] if self.is_documents else self.pieces
+        before = "".join(sliced(pieces, at - 1, at + WORD_LONGEST))
+        blanks = [place for blank in " \n" if (place := before.find(blank)) >= 0]
+        return at + min(blanks, default=0)
 
     def _cut_documents(self, held_out: float, choosing: float, seed: int) -> _Cut:
         """The parts of documents: drawn by chance, each in the order of the text."""
@@ -156,14 +172,15 @@ class Corpus:
         return train, choose, last, notes
 
     def _part(self, pieces: Iterable[str]) -> Corpus:
-        return replace(self, pieces=tuple(pieces), notes=())
+        return replace(self, pieces=tuple(pieces), notes=(), found=None)
 
     def shortened(self, characters: int) -> Corpus:
-        """The first so many characters; of documents the first whole ones, at least one."""
-        if not self.is_documents:
-            return self._part(sliced(self.pieces, 0, characters))
-        fitting = int(np.searchsorted(np.cumsum([len(one) for one in self.pieces]), characters, side="right"))
-        return self._part(self.pieces[: max(1, fitting)])
+        """The first so many characters; of documents the first whole ones, or the beginning of the first. No word is cut."""
+        if self.is_documents and len(self.pieces[0]) <= characters:
+            fitting = int(np.searchsorted(np.cumsum([len(one) for one in self.pieces]), characters, side="right"))
+            return self._part(self.pieces[:fitting])
+        pieces = self.pieces[:1] if self.is_documents else self.pieces
+        return self._part(sliced(pieces, 0, self._border(characters)))
 
     def encode(self, tokenizer: Tokenizer) -> EncodedText:
         """The text as ids.
@@ -272,7 +289,8 @@ def read_beside(sources: Sequence[str | os.PathLike[str]], corpus: Corpus) -> Co
     """Reads texts to measure on or to choose by beside one that was read: in its form, with its settings where they apply.
 
     Beside a stream it is a stream, of the rows of a table too; beside documents it is documents, each line of a plain
-    text one. Columns are of tables alone; `from_line` and `to_line` are of the other text and do not apply.
+    text one. Columns are of tables alone; `from_line` and `to_line` are of the other text and do not apply. A known text
+    is read as is known of its file, where the corpus was read by the defaults.
 
     Args:
         sources: files, folders, patterns, addresses, known texts.
@@ -287,15 +305,27 @@ def read_beside(sources: Sequence[str | os.PathLike[str]], corpus: Corpus) -> Co
         by = by if by in ("line", "paragraph") else "line"
     else:
         by = "stream"
-    encoding = known_reading(sources, {}).get("encoding", corpus.settings.encoding)
-    settings = corpus.settings.but(from_line=None, to_line=None, documents=by, encoding=encoding)
+    settings = corpus.settings.but(from_line=None, to_line=None, documents=by)
     from_tables = any(is_named_a_table(suffix_of(Path(source.name))) for source in corpus.sources)
     reading = Reading(settings, stays_documents=corpus.is_documents)
-    for path in find(sources):
-        reading.take_file(TextFile(path, settings.encoding), columns=not from_tables)
+    files: dict[Path | None, tuple[Path | None, TextSettings]] = {}
+    for source in sources:
+        for path in find([source]):
+            files.setdefault(path and path.resolve(), (path, _of_the_file(source, settings)))
+    for path, own in files.values():
+        reading.take_file(TextFile(path, own.encoding), columns=not from_tables, settings=own)
     return _corpus(reading)
+
+
+def _of_the_file(source: str | os.PathLike[str], settings: TextSettings) -> TextSettings:
+    """The settings for one source: of a known text, what is known of its file goes before a default."""
+    name, defaults = os.fspath(source), TextSettings()
+    if not name.startswith(PREFIX):
+        return settings
+    left_open = [key for key in OF_THE_FILE if getattr(settings, key) == getattr(defaults, key)]
+    return settings.but(**{key: value for key, value in known(name).reading.items() if key in left_open})
 
 
 def _corpus(reading: Reading) -> Corpus:
     pieces, is_documents = reading.together()
-    return Corpus(pieces, is_documents, reading.sources, tuple(reading.notes), reading.settings)
+    return Corpus(pieces, is_documents, reading.sources, tuple(reading.notes), reading.settings, reading.found)

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 from escriba import __version__
 from escriba.errors import TextError
-from escriba.text.address import BY_HAND, checked_address, led_on
+from escriba.text.address import BY_HAND, checked_address, led_on, shown
 
 __all__ = ["MOST_BYTES", "Progress", "fetch", "hash_of"]
 
@@ -119,6 +119,7 @@ class _Transfer:
     def __post_init__(self) -> None:
         self.part = self.target.with_name(f"{self.target.name}.part")
         self.about = self.target.with_name(f"{self.target.name}.part.json")
+        self.noted: int | None = None  # how many bytes the file had when the part was begun
         self.opener = urllib.request.build_opener(_Stay())
 
     def run(self) -> None:
@@ -151,6 +152,7 @@ class _Transfer:
         try:
             about = json.loads(self.about.read_text(encoding="utf-8"))
             kept, version, total = self.part.stat().st_size, about["version"], about["total"]
+            self.noted = total
             fits = (
                 about["address"] == self.address
                 and isinstance(version, str | None)
@@ -181,9 +183,9 @@ class _Transfer:
                     address = led_on(self.address, address, error.headers["Location"])
                 continue
             except urllib.error.URLError as error:
-                raise self._unreached(error.reason) from None
+                raise self._unreached(error.reason, address) from None
             except (OSError, http.client.HTTPException) as error:
-                raise self._unreached(error) from None
+                raise self._unreached(error, address) from None
             try:
                 self._accept(response, kept, version)
             except BaseException:
@@ -203,18 +205,21 @@ class _Transfer:
         hint = {404: "look whether the address is right", 407: "the proxy wants a name: http://name:password@proxy in https_proxy"}
         return TextError(f"{self.address} could not be fetched: {said}", hint=hint.get(error.code, BY_HAND))
 
-    def _unreached(self, reason: Any) -> Exception:
-        """The error for no answer at all."""
+    def _unreached(self, reason: Any, address: str) -> Exception:
+        """The error for no answer at all, or no more of it, from an address that a redirect may have led to."""
         if isinstance(reason, ssl.SSLCertVerificationError):
             return TextError(
                 f"{self.address} could not be fetched: the certificate of the server is not trusted ({reason.verify_message})",
                 hint="is the date of this machine right? SSL_CERT_FILE names a file of further certificates, such as those of a proxy",
             )
         if isinstance(reason, socket.gaierror):
-            host = urlsplit(self.address).hostname
-            return TextError(
-                f"{self.address} could not be fetched: {host} was not found", hint="is there a network? https_proxy names a proxy"
-            )
+            scheme, host = urlsplit(address).scheme, urlsplit(address).hostname or ""
+            proxy = urllib.request.getproxies().get(scheme)
+            if proxy and not urllib.request.proxy_bypass(host):  # then it is the proxy's name that was looked up, and no other
+                said, hint = f"the proxy for {scheme}, which is set to {shown(proxy)}, was not found", f"is {scheme}_proxy right?"
+            else:
+                said, hint = f"{host} was not found", "is there a network? https_proxy names a proxy"
+            return TextError(f"{self.address} could not be fetched: {said}", hint=hint)
         if isinstance(reason, TimeoutError):
             return _Cut(f"nothing came for {self.stall_s:g} s")
         if isinstance(reason, http.client.HTTPException) and not isinstance(reason, OSError):
@@ -230,9 +235,12 @@ class _Transfer:
         if is_page and self.target.suffix.lower() not in WEB_PAGES:
             raise TextError(f"{self.address} is a web page, not a text", hint="give the address of the text itself: on GitHub that of Raw")
         if response.status == 206:
-            start, _ = _content_range(response)
+            start, total = _content_range(response)
             answered = _version(response)
-            if not kept or start != kept or (version and answered and version != answered):
+            # a hash tells in the end whether the halves fit; without one the server must say now that the file is the same
+            is_other = version != answered and (self.sha256 is None or bool(version and answered))
+            is_other = is_other or (None not in (total, self.noted) and total != self.noted)
+            if not kept or start != kept or is_other:
                 self.drop()
                 raise _Cut("the server goes on from another place, or with another file, than was asked")
         elif response.status != 200:
@@ -261,7 +269,7 @@ class _Transfer:
                 except (OSError, http.client.HTTPException) as error:
                     if have == total:  # all is there; the server only does not hang up
                         break
-                    raise self._unreached(error) from None
+                    raise self._unreached(error, self.address) from None
                 if not piece:
                     break
                 have += len(piece)

@@ -127,7 +127,7 @@ def _files_of(name: str) -> Sequence[Path | None]:
 
 def _files_in(folder: Path) -> list[Path]:
     files: list[Path] = []
-    for here, folders, names in os.walk(folder):
+    for here, folders, names in os.walk(folder, onerror=_unreadable):
         folders[:] = [one for one in folders if not one.startswith(".")]
         files += [Path(here, one) for one in names if not one.startswith(".") and suffix_of(Path(one)) in TEXT_SUFFIXES]
     if not files:
@@ -137,6 +137,14 @@ def _files_in(folder: Path) -> list[Path]:
             hint=f"other files can be given by a pattern, such as {(folder / '*.py').as_posix()!r}",
         )
     return sorted(files, key=Path.as_posix)
+
+
+def _unreadable(error: OSError) -> None:
+    """Stops at a folder that cannot be looked into, whose texts would be missing without a word."""
+    raise TextError(
+        f"the folder {Path(error.filename).as_posix()!r} cannot be read: {error.strerror or error}",
+        hint="a pattern, such as 'texts/*.txt', leaves out the folders within",
+    ) from error
 
 
 def suffix_of(path: Path) -> str:

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from escriba.errors import TextError, near_name
 from escriba.settings import TextSettings
+from escriba.text.address import shown
 
 __all__ = ["KNOWN", "KnownText", "is_fetched", "known", "known_reading", "lines_of_poems"]
 
@@ -179,7 +180,7 @@ def known_reading(sources: Sequence[str | os.PathLike[str]], overrides: Mapping[
             odd = next((other for other, theirs in others.items() if theirs != value), None)
             if odd is not None and key not in HARMLESS:
                 raise TextError(
-                    f"{name} is read with {key}={value!r}, {odd[:80]} with {key}={others[odd]!r}, and one setting holds for all",
+                    f"{name} is read with {key}={value!r}, {shown(odd)[:80]} with {key}={others[odd]!r}, and one setting holds for all",
                     expected="texts that are read alike",
                     hint=f"name the setting for all of them: {key}=... in Python, its option on the command line; or take one of the texts",
                 )

@@ -20,15 +20,20 @@ def in_pieces(texts: Iterable[str]) -> Iterator[str]:
     A piece ends after a line end where there is one within reach, else before a character that does not compose with
     the one before it; never between CR and LF. So line ends and Unicode forms of the pieces are those of the whole.
     """
-    rest = ""
+    some: list[str] = []
+    length = 0
     for text in texts:
-        rest, start = rest + text, 0
-        while len(rest) - start > PIECE and (cut := _safe_cut(rest, start)):
-            yield rest[start:cut]
+        some.append(text)
+        length += len(text)
+        if length <= PIECE:
+            continue  # joined once a piece is full: one by one, many short strings would be copied again and again
+        whole, start = "".join(some), 0
+        while len(whole) - start > PIECE and (cut := _safe_cut(whole, start)):
+            yield whole[start:cut]
             start = cut
-        rest = rest[start:]
-    if rest:
-        yield rest
+        some, length = [whole[start:]], len(whole) - start
+    if length:
+        yield "".join(some)
 
 
 def _safe_cut(text: str, start: int) -> int:

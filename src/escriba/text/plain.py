@@ -14,7 +14,7 @@ from escriba.errors import TextError
 from escriba.settings import TextSettings
 from escriba.text.vocabulary import normalized
 
-__all__ = ["Tidy", "cut_lines", "gutenberg_body", "looks_like_list", "split"]
+__all__ = ["Tidy", "cut_lines", "gutenberg_body", "lines_of", "looks_like_list", "split"]
 
 LINE_END = re.compile(r"\r\n|\r|\n")
 HALF_PAIR = re.compile("[\ud800-\udfff]")
@@ -125,6 +125,18 @@ def split(text: str, by: Literal["line", "paragraph"]) -> list[str]:
         lines = LINE_END.split(text)
         return lines[:-1] if lines[-1] == "" else lines  # the end of the last line begins no other
     return [one.strip("\r\n") for one in PARAGRAPH_END.split(text) if one.strip()]
+
+
+def lines_of(pieces: Iterable[str]) -> list[str]:
+    """The lines of a text, without their ends, found in one piece after another: no string is longer than need be."""
+    lines: list[str] = []
+    begun: list[str] = []
+    for piece in pieces:
+        begun.append(piece)
+        if piece.endswith(("\r", "\n")):
+            lines += split("".join(begun), "line")
+            begun = []
+    return lines + split("".join(begun), "line") if begun else lines
 
 
 def looks_like_list(pieces: Sequence[str]) -> bool:

@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, cast
 
 from escriba.errors import TextError
 from escriba.settings import TextSettings
 from escriba.text import plain, tables
 from escriba.text.files import TextFile
-from escriba.text.findings import look
+from escriba.text.findings import Findings, look
 from escriba.text.pieces import in_pieces
 
 __all__ = ["Reading", "Source"]
@@ -61,6 +60,7 @@ class Reading:
         self.tidy = plain.Tidy(settings)
         self.notes: list[str] = []
         self.taken: list[_Taken] = []
+        self.found: Findings | None = None
 
     @property
     def sources(self) -> tuple[Source, ...]:
@@ -79,42 +79,43 @@ class Reading:
     def take_text(self, text: str) -> None:
         """Takes a text that the caller has."""
         kind = tables.table_kind("", text[: tables.FIRST_LINE], self.settings)
-        self._take([text], kind, "text", None)
+        self._take([text], kind, "text", None, self.settings)
 
-    def take_file(self, file: TextFile, *, columns: bool = True) -> None:
-        """Reads one file; without `columns` only what is named as one is a table."""
-        texts = file.texts()
+    def take_file(self, file: TextFile, *, columns: bool = True, settings: TextSettings | None = None) -> None:
+        """Reads one file; without `columns` only what is named as one is a table; with `settings` it is read by its own."""
+        texts, settings = file.texts(), settings or self.settings
         first = next(texts, "")
-        kind = tables.table_kind(file.suffix, first[: tables.FIRST_LINE], self.settings if columns else self.settings.but(column=()))
-        self._take(chain([first], texts), kind, file.name, file)
+        kind = tables.table_kind(file.suffix, first[: tables.FIRST_LINE], settings if columns else settings.but(column=()))
+        self._take(chain([first], texts), kind, file.name, file, settings)
 
-    def _take(self, texts: Iterable[str], kind: tables.TableKind | None, name: str, file: TextFile | None) -> None:
+    def _take(self, texts: Iterable[str], kind: tables.TableKind | None, name: str, file: TextFile | None, settings: TextSettings) -> None:
         documents, text = None, None
         if kind:
             whole = "".join(texts)
             self.notes += file.notes if file else []
             named = file is not None and tables.is_named_a_table(file.suffix)
-            rows, notes = tables.rows_as_documents(whole, kind, self.settings, name, named=named)
+            rows, notes = tables.rows_as_documents(whole, kind, settings, name, named=named)
             documents = [self.tidy(row) for row in rows]
             self.notes += notes
         else:
-            text = [self.tidy(piece) for piece in plain.cut_lines(in_pieces(texts), self.settings, name)]
+            text = [self.tidy(piece) for piece in plain.cut_lines(in_pieces(texts), settings, name)]
             self.notes += file.notes if file else []
-            text = self._without_licence(text, name)
-            if (by := self.settings.documents) in ("line", "paragraph"):
-                documents = plain.split("".join(text), cast(Any, by))
+            text = self._without_licence(text, name, settings.strip_gutenberg)
+            if (by := settings.documents) in ("line", "paragraph"):
+                documents = plain.lines_of(text) if by == "line" else plain.split("".join(text), "paragraph")
+                text = None  # every source is documents: it is not asked for again
             elif by == "auto" and plain.looks_like_list(text):
-                documents = plain.split("".join(text), "line")
+                documents = plain.lines_of(text)
         characters = sum(map(len, documents if documents is not None else text or ()))
         encoding, size = (file.encoding, file.size or None) if file else (None, None)
         self.taken.append(_Taken(Source(name, characters, encoding, size), documents, text))
 
-    def _without_licence(self, text: list[str], name: str) -> list[str]:
+    def _without_licence(self, text: list[str], name: str, leave_out: bool) -> list[str]:
         """The text, cut where it was asked for; a licence of Project Gutenberg is noted in any case."""
         body, found = plain.gutenberg_body(text)
         before, after = sum(map(len, text)), sum(map(len, body))
         of_all = f"{before - after:,} of {before:,} characters"
-        if found and self.settings.strip_gutenberg:
+        if found and leave_out:
             self.notes.append(f"{name}: the header and licence of Project Gutenberg were left out, {of_all}.")
             return body
         if found:
@@ -122,7 +123,7 @@ class Reading:
                 f"{name} has a header or licence of Project Gutenberg, {of_all}, which would be learnt too; "
                 "--strip-gutenberg leaves it out."
             )
-        elif self.settings.strip_gutenberg:
+        elif leave_out:
             self.notes.append(f"{name}: no header or licence of Project Gutenberg was found, so none was left out.")
         return text
 
@@ -150,8 +151,9 @@ class Reading:
         if is_documents and len(pieces) == 1 and not self.stays_documents:
             self.notes.append("A single document is taken as a stream.")
             is_documents = False
-        found = look(pieces, is_documents).notes("documents" if is_documents else "lines", replaced=self.tidy.half_pairs)
-        self.notes += [*self.tidy.notes(), *found]
+        self.found = look(pieces, is_documents)
+        noted = self.found.notes("documents" if is_documents else "lines", replaced=self.tidy.half_pairs)
+        self.notes += [*self.tidy.notes(), *noted]
         return tuple(pieces), is_documents
 
     def _together(self) -> tuple[list[str], bool]:

@@ -9,7 +9,7 @@ import statistics
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from escriba.text.findings import SHOWN, Duplicates, Findings, Mojibake, look
+from escriba.text.findings import SHOWN, Duplicates, Mojibake, look
 from escriba.text.tokenizer import TOKENIZERS, Tokenizer
 from escriba.text.tokenizer_json import EOS, UNK
 
@@ -132,7 +132,7 @@ def summarized(corpus: Corpus, parts: Parts, tokenizer: Tokenizer | None = None)
         tokenizer = TOKENIZERS[settings.unit].fit(corpus, count_in=parts.whole_train if settings.min_count > 1 else None)
     commonest, rarest = _extremes(tokenizer)
     lengths = sorted(map(len, corpus.pieces)) if corpus.is_documents else []
-    found: Findings = look(corpus.pieces, corpus.is_documents)
+    found = corpus.found or look(corpus.pieces, corpus.is_documents)
     return Summary(
         sources=tuple(source.name for source in corpus.sources),
         characters=corpus.characters,
