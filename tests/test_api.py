@@ -263,7 +263,9 @@ def test_score(loaded: Model) -> None:
     assert score.perplexity == pytest.approx(math.exp(-score.log_likelihood / 8))
     whole = loaded.score("The cat. The dog.").log_likelihood
     assert loaded.score(" The dog.", after="The cat.").log_likelihood == pytest.approx(whole - score.log_likelihood, abs=1e-4)
-    assert set(score.as_dict()) == {*["log_likelihood", "symbols", "bits_per_char", "bits_per_byte", "perplexity", "unknown", "convention"]}
+    assert set(score.as_dict()) == {
+        *["log_likelihood", "symbols", "bits_per_char", "bits_per_byte", "perplexity", "unknown", "convention", "more_surprising_than"]
+    }
     assert f"{score.log_likelihood:.3f} nats" in str(score)
 
 

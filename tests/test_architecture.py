@@ -19,7 +19,7 @@ LAYERS = (
     "cli",
     "server, studio",
     "api",
-    "teaching, beginning",
+    "teaching, beginning, baselines, using",
     "results",
     "training | inference | outputs | interop",
     "engine",

@@ -78,5 +78,6 @@ def preset(name: str = "small", *, model: Mapping[str, Any] | None = None, train
         changes = {**dict.fromkeys(LENGTHS), **changes}
     model_changes = dict(model or {})
     if model_changes.get("cell", found.model.cell) != found.model.cell:  # what belongs to the preset's own cell does not carry over
-        model_changes = {"activation": "tanh", "reset": "after", **model_changes}
+        own = {"activation": "auto", "reset": "after", "window": 3, "codes": False, "order": 6}
+        model_changes = {**own, **model_changes}
     return found._replace(model=found.model.but(**model_changes), train=found.train.but(**changes))

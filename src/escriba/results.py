@@ -6,6 +6,7 @@ They know nothing of models or files.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -68,6 +69,10 @@ class Score:
         unknown: symbols that the model does not know, scored as <unk>.
         convention: in one line, what the first symbol is conditioned on and what counts.
         surprisals: nats of each symbol, in order.
+        pieces: each symbol as it stands in the text, in order.
+        ranks: each symbol's place among all that could have come, 1 the likeliest.
+        expected: for each symbol the likeliest that could have come, with their probabilities; empty if not asked for.
+        more_surprising_than: the share of held-out texts of about this length that surprise the model less, 0 to 1; None: not known.
     """
 
     text: str = field(repr=False)
@@ -79,10 +84,20 @@ class Score:
     unknown: int
     convention: str
     surprisals: tuple[float, ...] = field(repr=False)
+    pieces: tuple[str, ...] = field(repr=False, default=())
+    ranks: tuple[int, ...] = field(repr=False, default=())
+    expected: tuple[tuple[tuple[str, float], ...], ...] = field(repr=False, default=())
+    more_surprising_than: float | None = None
+
+    @property
+    def probabilities(self) -> tuple[float, ...]:
+        """The probability that each symbol had, in order."""
+        return tuple(math.exp(-surprisal) for surprisal in self.surprisals)
 
     def as_dict(self) -> dict[str, Any]:
         """The fields as ``escriba score --json`` prints them."""
-        return {name: value for name, value in asdict(self).items() if name not in ("text", "surprisals")}
+        left_out = ("text", "surprisals", "pieces", "ranks", "expected")
+        return {name: value for name, value in asdict(self).items() if name not in left_out}
 
     def __str__(self) -> str:
         if self.bits_per_char is None:

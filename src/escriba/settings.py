@@ -93,12 +93,16 @@ class TextSettings(Settings):
 class ModelSettings(Settings):
     """The shape of a network. The vocabulary's size is not among them: the tokenizer gives it."""
 
-    cell: Literal["rnn", "gru", "lstm"] = Field("gru", description="the recurrent cell")
+    cell: Literal["rnn", "gru", "lstm", "ngram", "counts"] = Field(
+        "gru", description="the recurrent cell; ngram: a neural n-gram; counts: an n-gram that counts (Kneser-Ney), learnt in seconds"
+    )
     embedding_dim: int | None = Field(256, ge=1, le=16_384, description="numbers per symbol at the input; none: one-hot input")
     hidden_size: int = Field(1024, ge=1, le=16_384, description="numbers in the state of one layer")
     num_layers: int = Field(1, ge=1, le=32, description="recurrent layers, one upon the other")
     dropout: float = Field(0.0, ge=0.0, le=0.95, description="share of activations dropped in training, before each layer and the output")
-    activation: Literal["tanh", "relu", "sigmoid"] = Field("tanh", description="activation of the rnn cell")
+    activation: Literal["auto", "tanh", "relu", "sigmoid"] = Field(
+        "auto", description="activation of the rnn cell and of the ngram's hidden layer; auto: tanh for rnn, sigmoid for ngram"
+    )
     reset: Literal["after", "before"] = Field(
         "after", description="gru: the reset gate works after the recurrent product (two biases) or before it (one)"
     )
@@ -109,15 +113,32 @@ class ModelSettings(Settings):
         description="the embedding's first weights are uniform in plus or minus this; 0.05 is the lessons', 1 learns sooner",
     )
     tied: bool = Field(False, description="the output layer uses the embedding's weights; needs embedding_dim = hidden_size")
+    window: int = Field(3, ge=1, le=64, description="ngram: how many symbols it sees")
+    codes: bool = Field(
+        False, description="ngram: each symbol enters as its id, one number, as in the lesson; neither embedded nor one-hot"
+    )
+    order: int = Field(6, ge=1, le=8, description="counts: the longest n-gram that is counted, the next symbol included")
+
+    @property
+    def hidden_activation(self) -> Literal["tanh", "relu", "sigmoid"]:
+        """The activation of an rnn cell or of an ngram's hidden layer, with auto made out."""
+        if self.activation == "auto":
+            return "sigmoid" if self.cell == "ngram" else "tanh"
+        return self.activation
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.tied and self.embedding_dim != self.hidden_size:
             raise ValueError(f"a tied output needs embedding_dim ({self.embedding_dim}) equal to hidden_size ({self.hidden_size})")
-        if self.cell != "rnn" and self.activation != "tanh":
-            raise ValueError(f"activation {self.activation!r} is for the rnn cell; {self.cell} has its own")
+        if self.cell not in ("rnn", "ngram") and self.activation not in ("auto", "tanh"):
+            raise ValueError(f"activation {self.activation!r} is for the rnn cell and the ngram; {self.cell} has its own")
         if self.cell != "gru" and self.reset != "after":
             raise ValueError(f"reset {self.reset!r} is for the gru cell, not for {self.cell}")
+        for name, cell in (("window", "ngram"), ("codes", "ngram"), ("order", "counts")):
+            if self.cell != cell and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name} is for {cell}, not for {self.cell}")
+        if self.codes and self.tied:
+            raise ValueError("a tied output needs an embedding, and codes is the input without one")
         return self
 
 

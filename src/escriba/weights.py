@@ -15,8 +15,8 @@ from escriba.settings import ModelSettings
 
 __all__ = ["GATES", "StateSpec", "TensorSpec", "count_parameters", "input_size", "parameters_by_part", "state_specs", "tensor_specs"]
 
-GATES: Mapping[str, tuple[str, ...]] = {"rnn": ("h",), "gru": ("r", "z", "n"), "lstm": ("i", "f", "g", "o")}
-"""The gates of each cell, in the order in which their rows are stacked."""
+GATES: Mapping[str, tuple[str, ...]] = {"rnn": ("h",), "gru": ("r", "z", "n"), "lstm": ("i", "f", "g", "o"), "ngram": ("h",)}
+"""The gates of each network's cell, in the order in which their rows are stacked."""
 
 
 class TensorSpec(NamedTuple):
@@ -40,7 +40,9 @@ class StateSpec(NamedTuple):
 
 
 def input_size(model: ModelSettings, vocab_size: int) -> int:
-    """How many numbers enter the first layer: the embedding's, or one per symbol for one-hot input."""
+    """How many numbers a symbol brings into the first layer: the embedding's, one per symbol for one-hot input, or its code."""
+    if model.codes:
+        return 1
     return vocab_size if model.embedding_dim is None else model.embedding_dim
 
 
@@ -57,14 +59,16 @@ def tensor_specs(model: ModelSettings, vocab_size: int) -> list[TensorSpec]:
         vocab_size: symbols in the vocabulary, 1 or more.
     """
     specs = []
-    if model.embedding_dim is not None:
+    if model.embedding_dim is not None and not model.codes:
         specs.append(TensorSpec("embedding.weight", (vocab_size, model.embedding_dim), "embedding"))
     rows = len(GATES[model.cell]) * model.hidden_size
     width = input_size(model, vocab_size)
     for layer in range(model.num_layers):
         part = f"{model.cell} {layer + 1}"
-        specs.append(TensorSpec(f"layers.{layer}.weight_ih", (rows, width), part))
-        specs.append(TensorSpec(f"layers.{layer}.weight_hh", (rows, model.hidden_size), part))
+        seen = model.window if model.cell == "ngram" else 1
+        specs.append(TensorSpec(f"layers.{layer}.weight_ih", (rows, seen * width), part))
+        if model.cell != "ngram":
+            specs.append(TensorSpec(f"layers.{layer}.weight_hh", (rows, model.hidden_size), part))
         specs.extend(TensorSpec(f"layers.{layer}.{bias}", (rows,), part) for bias in biases(model))
         width = model.hidden_size
     if not model.tied:
@@ -73,8 +77,11 @@ def tensor_specs(model: ModelSettings, vocab_size: int) -> list[TensorSpec]:
     return specs
 
 
-def state_specs(model: ModelSettings) -> list[tuple[StateSpec, ...]]:
-    """The arrays of the state, layer by layer: h, and for lstm also c."""
+def state_specs(model: ModelSettings, vocab_size: int) -> list[tuple[StateSpec, ...]]:
+    """The arrays of the state, layer by layer: h, and for lstm also c; for ngram the inputs before the next, the oldest first."""
+    if model.cell == "ngram":
+        widths = [input_size(model, vocab_size)] + [model.hidden_size] * (model.num_layers - 1)
+        return [(StateSpec("x", (model.window - 1) * width),) for width in widths]
     names = ("h", "c") if model.cell == "lstm" else ("h",)
     return [tuple(StateSpec(name, model.hidden_size) for name in names) for _ in range(model.num_layers)]
 

@@ -74,7 +74,9 @@ def random_state(engine: Engine, model: ModelSettings, batch_size: int, seed: in
     """A state that is not zero, as after some reading."""
     random = np.random.default_rng(seed)
     kind = engine.initial_state(1)[0][0].dtype
-    return tuple(tuple(random.uniform(-0.9, 0.9, (batch_size, spec.size)).astype(kind) for spec in layer) for layer in state_specs(model))
+    return tuple(
+        tuple(random.uniform(-0.9, 0.9, (batch_size, spec.size)).astype(kind) for spec in layer) for layer in state_specs(model, VOCAB_SIZE)
+    )
 
 
 def tiny_engine(

@@ -37,7 +37,7 @@ def plain_step(
         i = times(named["weight_ih"], x)
         r = times(named["weight_hh"], h)
         if model.cell == "rnn":
-            act = ACTIVATIONS[model.activation]
+            act = ACTIVATIONS[model.hidden_activation]
             new = [[act(i[k] + r[k] + float(named["bias"][k])) for k in range(size)]]
         elif model.cell == "lstm":
             a = [i[k] + r[k] + float(named["bias"][k]) for k in range(4 * size)]

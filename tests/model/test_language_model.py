@@ -74,7 +74,7 @@ def test_the_network_is_as_weights_says(settings: ModelSettings) -> None:
     assert {name: tuple(one.shape) for name, one in net.named_parameters()} == {one.name: one.shape for one in tensor_specs(settings, V)}
     assert sum(one.numel() for one in net.parameters()) == count_parameters(settings, V)
     shapes = [[tuple(one.shape) for one in layer] for layer in net.initial_state(2)]
-    assert shapes == [[(2, spec.size) for spec in layer] for layer in state_specs(settings)]
+    assert shapes == [[(2, spec.size) for spec in layer] for layer in state_specs(settings, net.vocab_size)]
 
 
 def test_the_first_loss_is_that_of_knowing_nothing(settings: ModelSettings) -> None:

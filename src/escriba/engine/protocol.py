@@ -17,14 +17,15 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from escriba.engine.sampling import Sampling, choose
+from escriba.engine.sampling import Sampling, choose, log_softmax
 from escriba.errors import SettingsError
 
-__all__ = ["Array", "Engine", "Floats", "Ids", "State", "join_states", "state_rows", "time_chunk"]
+__all__ = ["Array", "Engine", "Floats", "Ids", "Reading", "State", "join_states", "reading_of", "state_rows", "time_chunk"]
 
 Array = npt.NDArray[np.floating]
 """Real numbers in the engine's own precision."""
@@ -37,6 +38,32 @@ State = tuple[tuple[Array, ...], ...]
 
 _LOGITS_PER_CHUNK = 2**19
 """Numbers in the logits of one chunk of `feed`, and of what scores: 4 MiB in float64, far under the 64 MB that must never be passed."""
+
+
+class Reading(NamedTuple):
+    """How likely symbols were where they stand, after `Engine.read`.
+
+    Attributes:
+        log_probs: of each symbol, nats, float64, (B, T).
+        ranks: each symbol's place among all, the likeliest is 1, the lower id first among equals, int64, (B, T); None: not asked for.
+        top_ids: the likeliest symbols at each place, the likeliest first, int64, (B, T, K); None: not asked for.
+        top_log_probs: their log-probabilities, nats, float64, (B, T, K); None: not asked for.
+    """
+
+    log_probs: Floats
+    ranks: Ids | None = None
+    top_ids: Ids | None = None
+    top_log_probs: Floats | None = None
+
+    @classmethod
+    def joined(cls, parts: Sequence[Reading]) -> Reading:
+        """One reading of several that follow one another in time.
+
+        Args:
+            parts: one or more, of the same rows, in which the same was asked for.
+        """
+        columns = [None if column[0] is None else np.concatenate(column, axis=1) for column in zip(*parts, strict=True)]
+        return cls(*columns)  # type: ignore[arg-type]
 
 
 class Engine(abc.ABC):
@@ -107,6 +134,30 @@ class Engine(abc.ABC):
             _, state = self.advance(ids_BT[:, start : start + chunk], state)
         return state
 
+    def read(self, ids: npt.ArrayLike, targets: npt.ArrayLike, state: State, *, ranks: bool = False, top: int = 0) -> tuple[Reading, State]:
+        """How likely each of T symbols a row was to come, in chunks of bounded memory: `advance`, of which only that is kept.
+
+        Args:
+            ids: integers of shape (B, T): what is read, T at least 1.
+            targets: integers of shape (B, T): what came after each.
+            state: the state of B rows before `ids`; it is not changed.
+            ranks: also each target's rank.
+            top: also so many of the likeliest symbols at each place, at most V.
+
+        Returns:
+            What was found, and the state after `ids`.
+
+        Raises:
+            SettingsError: as for `step`.
+        """
+        ids_BT, targets_BT = self.checked_ids(ids, state, axes=2), self.checked_ids(targets, state, axes=2)
+        chunk = time_chunk(len(ids_BT), self.vocab_size)
+        parts = []
+        for start in range(0, ids_BT.shape[1], chunk):
+            logits_BTV, state = self.advance(ids_BT[:, start : start + chunk], state)
+            parts.append(reading_of(logits_BTV, targets_BT[:, start : start + chunk], ranks=ranks, top=top))
+        return Reading.joined(parts), state
+
     def write(self, ids: npt.ArrayLike, state: State, samplings: Sequence[Sampling], uniforms: npt.ArrayLike) -> tuple[Ids, Floats, State]:
         """Writes T symbols a row: step, filter, draw, T times. The last symbol drawn is not yet read: it begins the next call.
 
@@ -173,6 +224,28 @@ class Engine(abc.ABC):
                 expected="one sampling and one row of uniforms for each row",
             )
         return ids_B, uniforms_BT
+
+
+def reading_of(logits: npt.ArrayLike, targets: Ids, *, ranks: bool = False, top: int = 0) -> Reading:
+    """What `Engine.read` finds, from the logits of all its places.
+
+    Args:
+        logits: numbers of shape (B, T, V).
+        targets: integers of shape (B, T).
+        ranks: as there.
+        top: as there.
+    """
+    log_probs_BTV = log_softmax(logits)
+    met_BT1 = np.take_along_axis(log_probs_BTV, targets[..., None], axis=-1)
+    ranks_BT = top_ids = top_log_probs = None
+    if ranks:
+        likelier = (log_probs_BTV > met_BT1).sum(-1)
+        first_among_equals = ((log_probs_BTV == met_BT1) & (np.arange(log_probs_BTV.shape[-1]) < targets[..., None])).sum(-1)
+        ranks_BT = 1 + likelier + first_among_equals
+    if top:
+        top_ids = np.argsort(-log_probs_BTV, axis=-1, kind="stable")[..., :top]
+        top_log_probs = np.take_along_axis(log_probs_BTV, top_ids, axis=-1)
+    return Reading(met_BT1[..., 0], ranks_BT, top_ids, top_log_probs)
 
 
 def time_chunk(batch_size: int, vocab_size: int) -> int:

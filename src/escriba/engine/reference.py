@@ -68,7 +68,7 @@ _ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = {"tanh": np.tanh, "relu":
 
 def _rnn(x_G: Array, state: _RowState, layer: _Layer, model: ModelSettings) -> _RowState:
     """h' = act(W_ih x + b + W_hh h). Source: Elman 1990."""
-    return (_ACTIVATIONS[model.activation](x_G + _product(layer.weight_hh, state[0])),)
+    return (_ACTIVATIONS[model.hidden_activation](x_G + _product(layer.weight_hh, state[0])),)
 
 
 def _gru(x_G: Array, state: _RowState, layer: _Layer, model: ModelSettings) -> _RowState:
@@ -164,7 +164,9 @@ class ReferenceEngine(Engine):
         """Zeros. See `Engine.initial_state`."""
         if batch_size < 1:
             raise SettingsError(f"batch_size is {batch_size}", expected="1 or more")
-        return tuple(tuple(np.zeros((batch_size, spec.size), self.dtype) for spec in layer) for layer in state_specs(self.model))
+        return tuple(
+            tuple(np.zeros((batch_size, spec.size), self.dtype) for spec in layer) for layer in state_specs(self.model, self.vocab_size)
+        )
 
     def step(self, ids: npt.ArrayLike, state: State) -> tuple[Array, State]:
         """One symbol a row. See `Engine.step`."""

@@ -108,7 +108,7 @@ class RnnLayer(Layer):
     def __init__(self, settings: ModelSettings, input_size: int) -> None:
         super().__init__(settings, input_size)
         functions: Mapping[str, Callable[[Tensor], Tensor]] = {"tanh": torch.tanh, "relu": torch.relu, "sigmoid": torch.sigmoid}
-        self.activation = functions[settings.activation]
+        self.activation = functions[settings.hidden_activation]
 
     def cell(self, gates_BG: Tensor, state: LayerState) -> LayerState:
         """One step of the equation above."""

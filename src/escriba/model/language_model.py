@@ -109,7 +109,7 @@ class LanguageModel(nn.Module):
             if not self.settings.tied:
                 self.output.weight.uniform_(-bound, bound, generator=generator)
             self.output.bias.zero_()
-            if self.settings.activation == "sigmoid":
+            if self.settings.hidden_activation == "sigmoid":
                 self.output.bias.sub_(0.5 * self.output.weight.sum(1))
 
     def recurrent_layers(self) -> list[Layer]:
