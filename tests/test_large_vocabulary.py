@@ -81,3 +81,24 @@ def test_no_array_of_logits_is_over_64_mb(documents: str, long_text: str, larges
         used.next(long_text[:2000])
     assert largest["reference"] > 0
     assert max(largest.values()) <= MOST, largest
+
+
+@pytest.mark.parametrize("documents", ["stream", "line"])
+@pytest.mark.parametrize("engine", ["numpy", "pytorch"])
+def test_scoring_lines_and_symbols_stays_below(
+    documents: str, engine: str, long_text: str, largest: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lines side by side and carried, ranks and what was expected, with NumPy and where PyTorch does long work: never over 64 MB."""
+    tokenizer = escriba.CharTokenizer.fit(long_text if documents == "stream" else long_text.splitlines())
+    net = escriba.LanguageModel(tokenizer.vocab_size, hidden_size=8, embedding_dim=4)
+    made = escriba.Model(net, tokenizer)
+    model = escriba.Model(ReferenceEngine(net.settings, net.get_weights()), tokenizer, config=made.config)
+    model._weights = net.get_weights()
+    monkeypatch.setattr("escriba.using._LONG_WORK", 0 if engine == "pytorch" else 1e18)
+    lines = [line[:4] for line in long_text.split("\n")[:150]] + ["", long_text[:60].replace("\n", "")]
+    assert sum(score.symbols for score in model.score_lines(lines)) == sum(map(len, lines))
+    list(model.score_lines(lines[-3:], carry=True))
+    model.score(long_text[:60], top=3)
+    model.rank([line for line in lines[:20] if line])
+    assert largest["network" if engine == "pytorch" else "reference"] > 1_000_000
+    assert max(largest.values()) <= MOST, largest

@@ -68,6 +68,17 @@ def test_another_cell(monkeypatch: pytest.MonkeyPatch) -> None:
         preset("own", model={"cell": "lstm", "reset": "before"})
 
 
+def test_a_neural_ngram_learns_its_own_way() -> None:
+    """Where a preset has settings of its own for it, they stand instead of the preset's others, and what is named goes before both."""
+    small, found = PRESETS["small"], preset(model={"cell": "ngram", "window": 5})
+    assert found.model == small.model.but(cell="ngram", window=5, dropout=0.0)
+    assert found.train == small.train.but(learning_rate=0.02)
+    named = preset(model={"cell": "ngram", "dropout": 0.3}, train={"learning_rate": 0.1, "steps": 5})
+    assert (named.model.dropout, named.train.learning_rate, named.train.steps) == (0.3, 0.1, 5)
+    assert preset("tutorial", model={"cell": "ngram"}).train == PRESETS["tutorial"].train
+    assert preset(model={"cell": "rnn"}).train == small.train
+
+
 def test_a_preset_that_is_not_there() -> None:
     """It is refused with those there are, and the nearest."""
     with pytest.raises(SettingsError, match="no preset 'smal'") as caught:

@@ -36,6 +36,7 @@ PUBLIC = {
     "evaluate_part": "function",
     # what comes back
     "Score": "class",
+    "Recall": "class",
     "Text": "class",
     # settings
     "TextSettings": "class",

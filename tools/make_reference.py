@@ -34,7 +34,15 @@ MEASUREMENTS_HEAD = """\
 Every figure here was printed by the command above its table, which also wrote the record in `benchmarks/results` that the table is made
 from. Losses are in nats a symbol; smaller is better. `lessons`: the lessons' own network and training, held against the losses that the
 lessons print. `small`: the preset `small` against the lessons' `tutorial` in equal minutes; `stream loss` is the exact loss of the held-out
-tenth read as one stream, the state carried; `lanes loss` is what `escriba train` itself prints, the same part in 16 lanes."""
+tenth read as one stream, the state carried; `lanes loss` is what `escriba train` itself prints, the same part in 16 lanes.
+
+`scoreboard`: on each text the recurrent cells and a neural n-gram with a window of 3, each trained by the preset `small` for the same
+minutes, against n-grams that count (`Kneser-Ney 6` is `--cell counts` of order 6, the next symbol included) and against xz. `stream loss`
+and `bits per char` are of the held-out tenth read as one stream, in 16 lanes at once, which is within about a thousandth of a nat; `window
+loss` of the same in fresh windows of 256 symbols; `hidden` is the size that the preset took for the time; `minutes` how long it learnt,
+and `characters per s` how fast; the `parameters` of what counts are its n-grams. xz is conditional: the size of the whole text less that
+of the text without its held-out tenth. `ranking`: where ordinary words stand among all orders of their letters, and a sentence against the
+same without blanks."""
 
 GENERATED = "<!-- Made by tools/make_reference.py: change the code that it describes, then run that. -->"
 
@@ -48,9 +56,10 @@ JSON_FIELDS: Mapping[str, str] = {
         "(characters that those two are of; null: all), `notes`"
     ),
     "train": (
-        "one object, the closing figures: `folder`, `reason` (`length`, `patience`, `interrupted`), `kept` (`best`, `averaged`, `last`), "
+        "one object, the closing figures: `folder`, `reason` (`length`, `patience`, `interrupted`), `kept` (`best`, `averaged`, `last`, `counts`), "
         "`steps`, `epochs`, `symbols_seen`, `elapsed_s`, `train_loss_nats`, `loss_nats`, `bits_per_char`, `perplexity`, "
-        "`held_out_symbols`, `again` (settings that train as long on any machine, where a time was the measure, else null); "
+        "`held_out_symbols`, `again` (settings that train as long on any machine, where a time was the measure, else null), `baselines` "
+        "(bits per character of simple ways on the held-out part, by name, or null), `compared` (the same in a sentence); "
         "the loss and what follows from it are null where nothing was measured"
     ),
     "texts": (
@@ -63,14 +72,29 @@ JSON_FIELDS: Mapping[str, str] = {
         "`corpus`, `steps`, `epochs`, `elapsed_s`, `loss_nats`, `bits_per_char`, `best`, `curve` (a list of `step` and `loss_nats`), "
         "`kept`, `settings` (config.json)"
     ),
+    "recall": (
+        "one object: `longest` (`start`, `length`, `passage`, `position`, `line`, `line_text`; null: nothing), `passages` (a list of "
+        "such), `novel_share` (by length, 0 to 1), `lines` (a list of `line`, `is_new`, `longest`), `training_characters`"
+    ),
     "generate": (
         "one object with `texts`, a list of objects: `prompt`, `text` (without the prompt), `log_likelihood` (nats), `seed`, `row`, "
-        "`finish_reason` (`length`, `stop`, `eos`), `temperature`"
+        "`finish_reason` (`length`, `stop`, `eos`), `temperature` (null with a beam or a cycle), and with a beam `normalized`"
     ),
     "score": (
         "one object for one text, a list of them for several: `log_likelihood` (nats), `symbols`, `bits_per_char`, `bits_per_byte`, "
-        "`perplexity`, `unknown`, `convention`"
+        "`perplexity`, `unknown`, `convention`, `more_surprising_than` (0 to 1, or null); with `--symbols` also `by_symbol`, a list of "
+        "`symbol`, `surprisal_nats`, `surprisal_bits`, `probability`, `rank`, `expected`; with `--per-line` an object a line: `line`, "
+        "`log_likelihood`, `symbols`, `characters`, `unknown`, `bits_per_char`, `text`, `convention`"
     ),
+    "rank": (
+        "a list of objects, the likeliest first: `rank`, `text`, those of `score`, and with `--permutations` `given` (true for the word "
+        "itself)"
+    ),
+    "evaluate": (
+        "one object for one model and protocol, else a list: `model`, `protocol`, `loss_nats`, `standard_error`, `bits_per_char`, "
+        "`bits_per_byte`, `perplexity`, `symbols`, `characters`, `unknown`, `convention`; with `--typical` what typical.json holds"
+    ),
+    "next": "one object: `context`, `next` (a list of `symbol`, `probability`, `logit`, the likeliest first)",
     "doctor": "one object: `ok`, and `checks`, a list of objects: `what`, `found`, `ok`, and where there is one `hint`",
 }
 """What each command's --json prints."""
@@ -162,7 +186,13 @@ def presets_part() -> list[str]:
             if any(value != field.default for value in values):
                 cells = " | ".join(f"`{shown(value)}`" for value in values)
                 rows.append(f"| `{section}.{name}` | `{shown(field.default)}` | {cells} |")
-    return [f"## Presets\n\n{described}\n\nThe preset is `{first}` unless `--preset` names another. Where they differ:", "\n".join(rows)]
+    ngrams = [
+        f"For the cell `ngram`, `{name}` takes " + ", ".join(f"`{key}` {shown(value)}" for key, value in preset.for_ngram.items()) + "."
+        for name, preset in PRESETS.items()
+        if preset.for_ngram
+    ]
+    head = f"## Presets\n\n{described}\n\nThe preset is `{first}` unless `--preset` names another. Where they differ:"
+    return [head, "\n".join(rows), *ngrams]
 
 
 def context() -> click.Context:

@@ -20,6 +20,7 @@ _WHERE = {
     "MissingExtraError": "escriba.errors",
     "Model": "escriba.api",
     "ModelSettings": "escriba.settings",
+    "Recall": "escriba.inference.recall",
     "SampleSettings": "escriba.settings",
     "Score": "escriba.results",
     "SettingsError": "escriba.errors",
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from escriba.errors import TextError as TextError
     from escriba.errors import TrainingError as TrainingError
     from escriba.errors import UnknownSymbolError as UnknownSymbolError
+    from escriba.inference.recall import Recall as Recall
     from escriba.model.language_model import LanguageModel as LanguageModel
     from escriba.presets import preset as preset
     from escriba.results import Score as Score

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from escriba.checkpoint import find_model, load_folder
-from escriba.engine.reference import ReferenceEngine
+from escriba.engine.opening import engine_of
 from escriba.errors import MissingExtraError
 from escriba.results import Closed
-from escriba.using import Model, as_path, warn_once
+from escriba.using import Model, as_path
+from escriba.writing import warn_once
 
 if TYPE_CHECKING:
     from escriba.beginning import Beginning
@@ -37,8 +38,9 @@ def load(path: str | os.PathLike[str], *, at: str | None = None) -> Model:
         CheckpointError: there is no such model, or its files are damaged, of a newer version, or of another model.
     """
     files = load_folder(find_model(as_path(path, "the model")), at)
-    model = Model(ReferenceEngine(files.config.model, files.weights), files.tokenizer, config=files.config, folder=files.path)
-    model._weights = files.weights
+    engine = engine_of(files.config.model, files.config.vocab_size, files.weights)
+    model = Model(engine, files.tokenizer, config=files.config, folder=files.path)
+    model._weights, model.at = files.weights, at
     return model
 
 
@@ -86,24 +88,35 @@ def train(
         MissingExtraError: PyTorch is not installed.
     """
     began = time.perf_counter()
-    _require_torch()
-    from escriba.beginning import Request, begin
-    from escriba.teaching import Teaching
+    from escriba.request import Request
 
     if isinstance(documents, str):
         settings["documents"], documents = documents, None
     request = Request(
         sources, text, documents, out, preset, val, test, resume, more, init_from, overwrite, allow_inexact, settings
     )  # fmt: skip
+    if settings.get("cell") == "counts":
+        from escriba.counted import train_counts
+
+        with _shown(watcher, quiet) as watched:
+            return train_counts(request, watched, began)
+    _require_torch()
+    from escriba.beginning import begin
+    from escriba.teaching import Teaching
+
     start = begin(request)
     if start.is_over and request.target is not None:
         return _finished(request.target, start, watcher)
     with start.folder or nullcontext(), _shown(watcher, quiet) as watched:
         given = tuple(os.fspath(source) for source in sources)
-        Teaching(start.plan, start.folder, watched, began, start.resume, start.more, start.restored, given).run()
+        teaching = Teaching(start.plan, start.folder, watched, began, start.resume, start.more, start.restored, given)
+        teaching.run()
     plan = start.plan
-    model = Model(ReferenceEngine(plan.net.settings, plan.net.get_weights()), plan.tokenizer, config=start.config, folder=request.target)
+    engine = engine_of(plan.net.settings, plan.net.vocab_size, plan.net.get_weights())
+    model = Model(engine, plan.tokenizer, config=start.config, folder=request.target)
     model.net = plan.net
+    if teaching.typicality is not None:
+        model.usual.take(teaching.typicality)
     return model
 
 

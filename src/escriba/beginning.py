@@ -6,7 +6,7 @@ It knows nothing of how a training goes on; `train` asks it, and hands what it g
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,10 @@ from escriba.checkpoint import MODELS, Config, find_model, load_folder
 from escriba.errors import CheckpointError, SettingsError, TextError, typed
 from escriba.presets import LENGTHS, Preset
 from escriba.presets import preset as find_preset
+from escriba.request import Request, existing_model, own_parts
 from escriba.results import Run
 from escriba.settings import ModelSettings, Settings, TextSettings, TrainSettings
-from escriba.text.corpus import Corpus, read, read_beside
-from escriba.text.files import find
+from escriba.text.corpus import read
 from escriba.training.plan import Plan, fit_tokenizer, prepare, sort_settings
 from escriba.training.probe import Compute
 from escriba.training.run import RunFolder, has_state, is_finished, recover
@@ -26,44 +26,12 @@ from escriba.training.state import TrainingState
 from escriba.training.step import devices_here
 from escriba.training.transfer import extended, transferred
 
-__all__ = ["Beginning", "Request", "begin", "model_name"]
+__all__ = ["Beginning", "begin"]
 
 COMPUTE = ("device", "precision", "threads")
 """The settings on which the last bits depend."""
 FIXED = ("examples", "batch_size", "seq_len", "optimizer", "averaging", "seed")
 """The settings of learning that a finished training keeps when it is trained further: its state is made for them."""
-Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a person asks of `train`; the fields are its arguments."""
-
-    sources: tuple[str | os.PathLike[str], ...]
-    text: str | None
-    documents: Iterable[str] | None
-    out: str | os.PathLike[str] | None
-    preset: str
-    val: Paths
-    test: Paths
-    resume: bool
-    more: str | os.PathLike[str] | None
-    init_from: str | os.PathLike[str] | None
-    overwrite: bool
-    allow_inexact: bool
-    settings: Mapping[str, Any]
-
-    @property
-    def target(self) -> Path | None:
-        """The model folder; None: a model in memory."""
-        for name, path in (("out", self.out), ("more", self.more), ("init_from", self.init_from)):
-            if path is not None and not isinstance(path, str | os.PathLike):
-                raise SettingsError(f"{name} is {path!r}", expected="a folder, or the name of a model")
-        if self.out is not None:
-            return Path(self.out)
-        if self.more is not None:
-            return find_model(os.fspath(self.more))
-        return Path(MODELS) / model_name(self.sources) if self.sources and isinstance(self.sources[0], str | os.PathLike) else None
 
 
 @dataclass(frozen=True)
@@ -138,7 +106,7 @@ def _anew(request: Request, given: Mapping[type[Settings], dict[str, Any]], targ
     reading = dict(given[TextSettings])
     by = reading.pop("documents", None)  # `read` takes the documents themselves, or the setting, by one name
     corpus = read(*request.sources, text=request.text, documents=by if request.documents is None else request.documents, **reading)
-    held_out, choosing = _own_parts(request, corpus)
+    held_out, choosing = own_parts(request, corpus)
     vocabulary = None
     if parent is not None:
         parts = corpus.parts(seed=chosen.train.seed, held_out=held_out, choosing=choosing)
@@ -147,7 +115,9 @@ def _anew(request: Request, given: Mapping[type[Settings], dict[str, Any]], targ
     plan = prepare(corpus, chosen, held_out=held_out, choosing=choosing, sized=sized, vocabulary=vocabulary)
     if parent is not None:
         _refuse_a_leak(parent.path, plan)
-        weights, known = transferred(parent.weights, parent.tokenizer, plan.tokenizer, plan.net.get_weights())
+        weights, known = transferred(
+            parent.weights, parent.tokenizer, plan.tokenizer, plan.net.get_weights(), codes=plan.net.settings.codes
+        )
         plan.net.set_weights(weights)
         restored = f"the weights of {parent.path}: {known}"
     config = Config(corpus.settings, plan.net.settings, plan.train, plan.tokenizer.vocab_size)
@@ -220,7 +190,7 @@ def _same_text(request: Request, before: Config, folder: Path, chosen: Preset, c
             expected="the very same text",
             hint="train anew with --overwrite, or into another folder with -o; --init-from begins with a model's weights",
         )
-    held_out, choosing = _own_parts(request, corpus)
+    held_out, choosing = own_parts(request, corpus)
     tokenizer = load_folder(folder).tokenizer
     plan = prepare(corpus, chosen, held_out=held_out, choosing=choosing, compute=compute, sized=False, vocabulary=tokenizer)
     for name, part, words in (("held_out", plan.parts.held_out, "held-out"), ("choosing", plan.parts.choosing, "choosing")):
@@ -232,33 +202,6 @@ def _same_text(request: Request, before: Config, folder: Path, chosen: Preset, c
                 hint="give the --val and --test that it began with",
             )
     return plan
-
-
-def _own_parts(request: Request, corpus: Corpus) -> tuple[Corpus | None, Corpus | None]:
-    """What is held out and what is chosen by, where the person brought texts for that: --val, --test.
-
-    One alone is held out. With both the test text is held out, and the other is what is chosen by.
-    """
-    _refuse_the_same_file(request)
-    val, test = (read_beside(names, corpus) if (names := _listed(paths)) else None for paths in (request.val, request.test))
-    return (val, None) if test is None else (test, val)
-
-
-def _refuse_the_same_file(request: Request) -> None:
-    """What is measured on must not be learnt from, nor chosen by."""
-    seen: dict[Path, str] = {}
-    for what, paths in (("to learn from", request.sources), ("as --val", _listed(request.val)), ("as --test", _listed(request.test))):
-        for path in find(paths) if paths else ():
-            if path is not None and (before := seen.setdefault(path.resolve(), what)) != what:
-                raise TextError(f"{path} is given twice: {before}, and {what}", expected="texts that have nothing in common")
-
-
-def _listed(paths: Paths) -> list[str | os.PathLike[str]]:
-    if isinstance(paths, str | os.PathLike):
-        return [paths]
-    if paths is not None and not isinstance(paths, Sequence):
-        raise TextError(f"{paths!r:.60} is no path", expected="a path, or several")
-    return list(paths or ())
 
 
 def _same_compute(given: Mapping[str, Any], state: TrainingState, inexact: bool) -> tuple[Compute | None, dict[str, Any]]:
@@ -320,28 +263,3 @@ def _refuse_a_leak(parent: Path, plan: Plan) -> None:
             expected="the same --seed, --val-fraction, --val and --test as there",
             hint="or train that model further: --more",
         )
-
-
-def model_name(sources: Sequence[str | os.PathLike[str]]) -> str:
-    """The name of a model that was given none: that of its first text."""
-    first = Path(os.fspath(sources[0]).removeprefix("text:")).name
-    stem = first.split(".")[0] if not first.startswith(".") else first.strip(".")
-    cleaned = "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in stem).strip("-")
-    return cleaned or "text"
-
-
-def existing_model(target: Path, sources: Sequence[str | os.PathLike[str]]) -> CheckpointError:
-    """The error for a folder that is there already: how to go on with it, or to replace it."""
-    texts = [os.fspath(source) for source in sources]
-    if (target / "config.json").is_file() and not is_finished(target):
-        return CheckpointError(
-            f"{target} holds a training that is not finished",
-            hint=f"go on with it: {typed('escriba', 'train', *texts, '-o', str(target), '--resume')} (in Python resume=True); "
-            "or replace it: --overwrite (overwrite=True); or choose another folder: -o (out=)",
-        )
-    hint = "replace it: --overwrite (in Python overwrite=True); or choose another folder: -o FOLDER (out=)"
-    if has_state(target):
-        hint = (
-            f"train it further: {typed('escriba', 'train', *texts, '--more', str(target), '--minutes', '5')} (in Python more=); or {hint}"
-        )
-    return CheckpointError(f"{target} is there already", hint=hint)

@@ -16,9 +16,9 @@ import numpy as np
 
 from escriba.errors import CheckpointError, EscribaError, near_name
 from escriba.settings import ModelSettings, TextSettings, TrainSettings
-from escriba.tensorfile import canonical_json, read_json, read_tensors, replace_file, sha256, tensor_bytes
+from escriba.tensorfile import DTYPES, canonical_json, read_json, read_tensors, replace_file, sha256, tensor_bytes
 from escriba.text.tokenizer import Tokenizer, tokenizer_from_json
-from escriba.weights import tensor_specs
+from escriba.weights import COUNTED, tensor_specs
 
 __all__ = [
     "FORMAT_VERSION",
@@ -101,7 +101,7 @@ class ModelFiles:
         path: the folder.
         config: its settings.
         tokenizer: its tokenizer.
-        weights: arrays of float32 by the names of `weights.py`.
+        weights: arrays by the names of `weights.py`, of float32 but for an n-gram that counts.
     """
 
     path: Path
@@ -138,8 +138,11 @@ def _binding(folder: Path) -> dict[str, Any]:
 
 
 def save_weights(folder: Path, weights: Mapping[str, np.ndarray], file: str = "model.safetensors") -> None:
-    """Writes the weights in float32, with a hash of their numbers, bound by hashes to the folder's config.json and tokenizer.json."""
-    arrays = {name: np.asarray(array, np.float32) for name, array in weights.items()}
+    """Writes the weights, with a hash of their numbers, bound by hashes to the folder's config.json and tokenizer.json.
+
+    They are written in float32, but for the tensors of an n-gram that counts, which have types of their own.
+    """
+    arrays = {name: np.asarray(array, DTYPES[COUNTED.get(name, "F32")]) for name, array in weights.items()}
     replace_file(folder / file, tensor_bytes(arrays, _binding(folder), sealed=True))
 
 
@@ -183,7 +186,8 @@ def load_folder(folder: Path, at: str | None = None) -> ModelFiles:
     tokenizer = _parsed(folder / "tokenizer.json", tokenizer_from_json)
     if tokenizer.vocab_size != config.vocab_size:
         raise CheckpointError(f"{folder}: tokenizer.json has {tokenizer.vocab_size} symbols, config.json {config.vocab_size}")
-    shapes = {spec.name: spec.shape for spec in tensor_specs(config.model, config.vocab_size)}
+    specs = tensor_specs(config.model, config.vocab_size)
+    shapes, dtypes = {spec.name: spec.shape for spec in specs}, {spec.name: spec.dtype for spec in specs}
     path = folder / "model.safetensors"
     if at is not None:
         kept = kept_weights(folder)
@@ -191,7 +195,7 @@ def load_folder(folder: Path, at: str | None = None) -> ModelFiles:
             hint = None if kept else "none were kept; train with --keep-every epoch"
             raise CheckpointError(f"{folder} keeps no weights of {at!r}", expected=", ".join(kept) or None, hint=hint)
         path = folder / "kept" / f"{at.replace(':', '-')}.safetensors"
-    weights, metadata = read_tensors(path, shapes)
+    weights, metadata = read_tensors(path, shapes, dtypes)
     for name, value in _binding(folder).items():
         if metadata.pop(name, None) != value:
             file = name.replace("_sha256", ".json")

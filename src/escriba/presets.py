@@ -6,6 +6,7 @@ It knows nothing of how they are used; every value can be overridden by name.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from escriba.errors import SettingsError, near_name
@@ -22,12 +23,15 @@ class Preset(NamedTuple):
         model: the network.
         train: how it learns.
         sizes: the hidden sizes among which the machine's speed chooses, where a time is the measure; none: always the model's own.
+        for_ngram: settings of the network and of its training that a neural n-gram has otherwise: it learns more slowly than what
+            recurs, and has little to overfit with.
     """
 
     purpose: str
     model: ModelSettings
     train: TrainSettings
     sizes: tuple[int, ...] = ()
+    for_ngram: Mapping[str, Any] = MappingProxyType({})
 
 
 PRESETS: Mapping[str, Preset] = {
@@ -39,6 +43,7 @@ PRESETS: Mapping[str, Preset] = {
             warmup_steps=30, clip_norm=1.0, minutes=5,
         ),
         sizes=(128, 192, 256, 384, 512),
+        for_ngram={"dropout": 0.0, "learning_rate": 0.02},
     ),
     "tutorial": Preset(
         "the lessons' own network and training: GRU 1024 on shuffled windows of 100, Adam",
@@ -78,6 +83,9 @@ def preset(name: str = "small", *, model: Mapping[str, Any] | None = None, train
         changes = {**dict.fromkeys(LENGTHS), **changes}
     model_changes = dict(model or {})
     if model_changes.get("cell", found.model.cell) != found.model.cell:  # what belongs to the preset's own cell does not carry over
-        own = {"activation": "auto", "reset": "after", "window": 3, "codes": False, "order": 6}
+        own: dict[str, Any] = {"activation": "auto", "reset": "after", "window": 3, "codes": False, "order": 6}
+        if model_changes["cell"] == "ngram":
+            own |= {name: value for name, value in found.for_ngram.items() if name in ModelSettings.model_fields}
+            changes = {**{name: value for name, value in found.for_ngram.items() if name in TrainSettings.model_fields}, **changes}
         model_changes = {**own, **model_changes}
     return found._replace(model=found.model.but(**model_changes), train=found.train.but(**changes))

@@ -1,17 +1,32 @@
-"""What using a model gives back: plain data that print themselves.
+"""What using a model gives back: plain data that print, show and plot themselves.
 
-They know nothing of models or files.
+They know nothing of models, nor of files but those they are asked to write.
 """
 
 from __future__ import annotations
 
-import json
 import math
+import os
+import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, TextIO
 
-__all__ = ["Begun", "Closed", "Run", "Sampled", "Score", "Text"]
+import numpy as np
+
+from escriba.engine.protocol import Floats
+from escriba.errors import SettingsError
+from escriba.history import Begun, Closed, Run, Sampled
+from escriba.inference import writer
+from escriba.outputs import page
+from escriba.outputs.bars import Row, bars, print_surprisal
+from escriba.outputs.heat import bits_of
+from escriba.text.printed import printable
+
+if TYPE_CHECKING:
+    from escriba.outputs.figures import Figure
+
+__all__ = ["Begun", "Closed", "Distribution", "Run", "Sampled", "Score", "Text"]
 
 
 class Text(str):
@@ -21,26 +36,39 @@ class Text(str):
         prompt: what it goes on from (the str itself holds prompt and continuation).
         continuation: what the model wrote.
         log_likelihood: nats, of the written symbols under the model's own distribution, temperature 1.
-        seed: with which the same text is written again.
+        seed: with which the same text is written again; None where nothing was drawn.
         row: its number in the call, from 0.
         finish_reason: "length", "stop" (a stop string) or "eos" (the model ended the document).
+        normalized: of a text that a beam search found, by what it is ordered; None for a text that was drawn.
     """
 
-    __slots__ = ("continuation", "finish_reason", "log_likelihood", "prompt", "row", "seed")
+    __slots__ = ("continuation", "finish_reason", "log_likelihood", "normalized", "prompt", "row", "seed")
 
     prompt: str
     continuation: str
     log_likelihood: float
-    seed: int
+    seed: int | None
     row: int
     finish_reason: str
+    normalized: float | None
 
     @classmethod
-    def of(cls, prompt: str, continuation: str, *, log_likelihood: float, seed: int, row: int, finish_reason: str) -> Self:
+    def of(
+        cls,
+        prompt: str,
+        continuation: str,
+        *,
+        log_likelihood: float,
+        seed: int | None,
+        row: int,
+        finish_reason: str,
+        normalized: float | None = None,
+    ) -> Self:
         """A text from its parts."""
         text = cls(prompt + continuation)
         text.prompt, text.continuation = prompt, continuation
         text.log_likelihood, text.seed, text.row, text.finish_reason = log_likelihood, seed, row, finish_reason
+        text.normalized = normalized
         return text
 
     def as_dict(self) -> dict[str, Any]:
@@ -52,7 +80,102 @@ class Text(str):
             "seed": self.seed,
             "row": self.row,
             "finish_reason": self.finish_reason,
+            **({} if self.normalized is None else {"normalized": self.normalized}),
         }
+
+    def _repr_html_(self) -> str:
+        """The text in a bordered box, the prompt bold."""
+        return page.bordered(
+            self.prompt,
+            self.continuation,
+            below=f"{'' if self.seed is None else f'seed {self.seed}, '}log-likelihood {self.log_likelihood:.1f} nats",
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Distribution(writer.Distribution):
+    """How likely each symbol is to come next, and after what.
+
+    Attributes:
+        context: what was read before.
+        logits: of each symbol, nats up to a constant, (V,); where they are not known, the log-probabilities, which are such.
+    """
+
+    context: str = ""
+    logits: Floats = field(default=None, repr=False)  # type: ignore[arg-type]  # __post_init__ gives it
+
+    def __post_init__(self) -> None:
+        if self.logits is None:
+            object.__setattr__(self, "logits", self.log_probs)
+
+    def top(self, n: int = 10) -> list[tuple[str, float]]:
+        """The n likeliest symbols with their probabilities, the likeliest first, lower ids first among equals.
+
+        Raises:
+            SettingsError: n is no integer, or less than 0.
+        """
+        if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 0:
+            raise SettingsError(f"n is {n!r}: how many of the likeliest symbols", expected="an integer, 0 or more")
+        return super().top(int(n))
+
+    def rows(self, n: int = 10) -> list[Row]:
+        """The n likeliest with probability and logit, as `bars` draws them.
+
+        Raises:
+            SettingsError: as for `top`.
+        """
+        logits = {symbol: float(logit) for symbol, logit in zip(self.symbols, self.logits, strict=True)}
+        return [Row(symbol, probability, logits[symbol]) for symbol, probability in self.top(n)]
+
+    def as_dict(self, n: int = 10) -> dict[str, Any]:
+        """The fields as ``escriba next --json`` prints them; a logit that is no finite number is null."""
+        return {
+            "context": self.context,
+            "next": [
+                {
+                    "symbol": row.symbol,
+                    "probability": row.probability,
+                    "logit": row.logit if row.logit is not None and math.isfinite(row.logit) else None,
+                }
+                for row in self.rows(n)
+            ],
+        }
+
+    def plot(self, path: str | os.PathLike[str] | None = None, *, n: int | None = None) -> Figure:
+        """The distribution as a picture: logits above, probabilities below.
+
+        Args:
+            path: a .png, .svg or .pdf to write besides; None: none.
+            n: how many of the likeliest; None: the whole vocabulary in the order of ids, or the 40 likeliest of more than 128 symbols.
+
+        Raises:
+            SettingsError: the path ends otherwise, or n is not 1 to 400.
+            MissingExtraError: matplotlib is not installed.
+        """
+        from escriba.outputs.figures import kept
+        from escriba.outputs.plots import next_bars
+
+        return kept(path, lambda: next_bars(self.symbols, self.probabilities, self.logits, n=n, title=self._heading()))
+
+    def bars(self, n: int = 10) -> str:
+        """The n likeliest as bars, in the width of the terminal.
+
+        Raises:
+            SettingsError: as for `top`.
+        """
+        return bars(self.rows(n), shutil.get_terminal_size().columns)
+
+    def __str__(self) -> str:
+        return self.bars()
+
+    def _repr_html_(self) -> str:
+        """Bars of the likeliest."""
+        return page.distribution_rows(self.top(15), title=self._heading())
+
+    def _heading(self) -> str:
+        """After what: the end of the context."""
+        end = "".join(map(printable, self.context[-30:]))
+        return f"What comes after {'…' * (len(self.context) > 30)}{end}" if self.context else "What comes first"
 
 
 @dataclass(frozen=True)
@@ -99,149 +222,84 @@ class Score:
         left_out = ("text", "surprisals", "pieces", "ranks", "expected")
         return {name: value for name, value in asdict(self).items() if name not in left_out}
 
+    def places(self) -> list[page.Place]:
+        """Each symbol with what the model made of it, in order, as a page shows it."""
+        nothing: tuple[tuple[str, float], ...] = ()
+        return [
+            page.Place(
+                piece,
+                bits_of(surprisal),
+                math.exp(-surprisal),
+                self.ranks[at] if at < len(self.ranks) else None,
+                self.expected[at][:3] if at < len(self.expected) else nothing,
+            )
+            for at, (piece, surprisal) in enumerate(zip(self.pieces or tuple(self.text), self.surprisals, strict=False))
+        ]
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
+        """The text as a picture, each symbol coloured by its surprisal; of more than 3,000 symbols the first.
+
+        Args:
+            path: a .png, .svg or .pdf to write besides; None: none.
+
+        Raises:
+            SettingsError: the path ends otherwise.
+            MissingExtraError: matplotlib is not installed.
+        """
+        from escriba.outputs.drawings import surprisal_text
+        from escriba.outputs.figures import kept
+
+        places = self.places()
+        pieces, bits = [one.piece for one in places], [one.bits for one in places]
+        figures = f", {self.bits_per_char:.4f} bits per character" if self.bits_per_char is not None else ""
+        title = f"log-likelihood {self.log_likelihood:,.3f} nats{figures}"
+        return kept(path, lambda: surprisal_text(pieces, bits, title=title, below=f"convention: {self.convention}"))
+
+    def page(self, path: str | os.PathLike[str]) -> Path:
+        """Writes the text as one HTML file: coloured, with what was expected at each symbol, the totals and the convention.
+
+        What was expected is known to a score that was asked for with ``top=3``.
+
+        Args:
+            path: a file that ends in .html.
+
+        Raises:
+            SettingsError: it ends otherwise, or its folder is not there.
+        """
+        from escriba.outputs.figures import checked_file
+
+        file = checked_file(path, ".html")
+        if file.suffix.lower() != ".html":
+            raise SettingsError(f"a page cannot be kept in {str(file)!r}", expected="a name that ends in .html", hint="plot draws pictures")
+        begun = self.text[:40] + "…" * (len(self.text) > 40)
+        title = f"Surprisal: {' '.join(begun.split())}"
+        file.write_text(page.surprisal_page(self.places(), self._figures(), title=title), encoding="utf-8", newline="\n")
+        return file
+
+    def print(self, stream: TextIO) -> None:
+        """Prints the text: coloured by its surprisal in a terminal, elsewhere with the whole bits of each symbol under it."""
+        places = self.places()
+        print_surprisal([one.piece for one in places], [one.bits for one in places], stream)
+
+    def _repr_html_(self) -> str:
+        """The text coloured by its surprisal, and the totals."""
+        return page.fragment(self.places(), self._figures())
+
+    def _figures(self) -> list[tuple[str, str]]:
+        """The totals by name, as a page shows them."""
+        known = {
+            "bits per character": self.bits_per_char,
+            "bits per byte": self.bits_per_byte,
+            "perplexity": self.perplexity,
+        }
+        rows = [("log-likelihood", f"{self.log_likelihood:,.3f} nats"), ("symbols", f"{self.symbols:,}")]
+        rows += [(name, f"{value:,.4f}") for name, value in known.items() if value is not None]
+        rows += [("unknown symbols", f"{self.unknown:,}")] if self.unknown else []
+        if self.more_surprising_than is not None:
+            rows.append(("more surprising than", f"{self.more_surprising_than:.1%} of held-out texts of about this length"))
+        return [*rows, ("convention", self.convention)]
+
     def __str__(self) -> str:
         if self.bits_per_char is None:
             return f"nothing to score ({self.convention})"
         return f"log-likelihood {self.log_likelihood:.3f} nats, {self.bits_per_char:.4f} bits per character ({self.convention})"
-
-
-@dataclass(frozen=True)
-class Begun:
-    """What is known of a training before its first step.
-
-    Attributes:
-        folder: where the model will be, or None for a model in memory.
-        source: what is read, in a line.
-        lines: more of the text, as pairs of a name and a line: its symbols, its parts.
-        notes: what was noticed in the text and in cutting it, as sentences.
-        network: the network in a line.
-        parameters: how many numbers it learns.
-        vocab_size: symbols in the vocabulary.
-        examples: how examples are cut, in a line.
-        precision: of the products, "float32" or "bf16".
-        device: where it learns, "cpu", "cuda" or "mps".
-        threads: of the processor.
-        symbols_per_s: symbols learnt a second, measured just now.
-        estimated_s: seconds that training will take.
-        megabytes: size of the model's weights.
-        characters_per_symbol: of the training part; 1 for characters.
-        restored: what the training goes on from, in a sentence, or None.
-        spent_s: seconds of training before this one, of a finished model that is trained further.
-    """
-
-    folder: str | None
-    source: str
-    lines: tuple[tuple[str, str], ...]
-    notes: tuple[str, ...]
-    network: str
-    parameters: int
-    vocab_size: int
-    examples: str
-    precision: str
-    device: str
-    threads: int
-    symbols_per_s: float
-    estimated_s: float
-    megabytes: float
-    characters_per_symbol: float
-    restored: str | None
-    spent_s: float = 0.0
-
-
-@dataclass(frozen=True)
-class Sampled:
-    """What the model wrote while it learnt.
-
-    Attributes:
-        step: after how many steps.
-        temperature: of the sample.
-        text: prompt and continuation.
-    """
-
-    step: int
-    temperature: float
-    text: str
-
-
-@dataclass(frozen=True)
-class Closed:
-    """The end of a training: the closing figures.
-
-    Attributes:
-        folder: where the model is, or None for a model in memory.
-        reason: "length", "patience", or "interrupted".
-        kept: which weights were kept: "last", "averaged" or "best".
-        steps: updates made, those before a resume counted.
-        epochs: times through the training part.
-        symbols_seen: symbols learnt from.
-        elapsed_s: seconds of training.
-        train_loss_nats: mean loss of the last steps, dropout on.
-        loss_nats: on the held-out part, nats a symbol; None: there is none.
-        bits_per_char: the same in bits a character.
-        perplexity: exp of loss_nats.
-        held_out_symbols: how many symbols were scored for it.
-        again: where a time was the measure, the settings that train as long, and as large a network, on any machine; else None.
-    """
-
-    folder: str | None
-    reason: str
-    kept: str
-    steps: int
-    epochs: float
-    symbols_seen: int
-    elapsed_s: float
-    train_loss_nats: float | None
-    loss_nats: float | None
-    bits_per_char: float | None
-    perplexity: float | None
-    held_out_symbols: int
-    again: dict[str, int] | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """The figures as ``escriba train --json`` prints them."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class Run:
-    """The history of a training, as metrics.jsonl tells it.
-
-    Attributes:
-        events: its lines, in order.
-    """
-
-    events: tuple[dict[str, Any], ...] = field(repr=False)
-
-    @classmethod
-    def read(cls, folder: Path) -> Run:
-        """The history in a model folder; a missing or torn one is as much as can be read."""
-        events = []
-        try:
-            for line in (folder / "metrics.jsonl").read_text(encoding="utf-8", errors="surrogatepass").split("\n"):
-                event = json.loads(line) if line else None
-                if isinstance(event, dict):
-                    events.append(event)
-        except (OSError, ValueError):
-            pass
-        return cls(tuple(events))
-
-    def last(self, event: str) -> dict[str, Any]:
-        """The last line of a kind, empty if there is none."""
-        return next((line for line in reversed(self.events) if line.get("event") == event), {})
-
-    @property
-    def finished(self) -> bool:
-        """Whether the training came to its end, and was not taken further since."""
-        kinds = [line.get("event") for line in self.events if line.get("event") in ("begun", "more", "finished")]
-        return bool(kinds) and kinds[-1] == "finished"
-
-    @property
-    def evaluations(self) -> list[dict[str, Any]]:
-        """The evaluations on the choosing part, in order."""
-        return [line for line in self.events if line.get("event") == "evaluated"]
-
-    @property
-    def best(self) -> dict[str, Any]:
-        """The best evaluation, empty if there is none."""
-        scored = [line for line in self.evaluations if line.get("loss_nats") is not None]
-        return min(scored, key=lambda line: float(line["loss_nats"]), default={})

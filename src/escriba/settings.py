@@ -79,6 +79,7 @@ class TextSettings(Settings):
     strip_gutenberg: bool = Field(False, description="leave out a Project Gutenberg header and licence")
     min_count: int = Field(1, ge=1, le=1_000_000, description="symbols rarer than this in the training part become <unk>")
     unknown: bool = Field(True, description="keep id 0 for symbols never seen; without it an unseen symbol is an error")
+    fingerprint: bool = Field(True, description="keep hashes of the documents that were learnt, so that new ones can be told")
     val_fraction: float = Field(0.1, ge=0.0, le=0.5, description="share of the text that is held out and only ever measured")
 
     @model_validator(mode="after")
@@ -221,6 +222,20 @@ class SampleSettings(Settings):
     top_k: int | None = Field(None, ge=1, description="draw from the k likeliest symbols only")
     top_p: float | None = Field(None, gt=0.0, le=1.0, description="draw from the fewest symbols whose probabilities reach p")
     min_p: float | None = Field(None, ge=0.0, le=1.0, description="leave out symbols less likely than this share of the likeliest")
+    temperature_cycle: tuple[float, ...] = Field(
+        (), max_length=1000, description="temperatures used in turn, one for each next symbol, instead of temperature"
+    )
+    no_repeat: int | None = Field(
+        None, ge=2, le=100_000, description="never write a run of so many symbols that already stands in the text, its prompt included"
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if not all(0.0 <= temperature <= 100.0 for temperature in self.temperature_cycle):
+            raise ValueError(f"temperature_cycle is {self.temperature_cycle}; each must lie in 0 to 100")
+        if self.temperature_cycle and self.temperature != type(self).model_fields["temperature"].default:
+            raise ValueError(f"temperature is {self.temperature:g} and temperature_cycle {self.temperature_cycle}; give one of them")
+        return self
 
 
 def near_setting(name: str, names: list[str]) -> SettingsError:

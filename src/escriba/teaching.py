@@ -16,10 +16,13 @@ import numpy as np
 import torch
 
 from escriba import __version__
+from escriba.baselines import MOST_SECONDS, Compared, compare
+from escriba.closing import keep_fingerprint, keep_typical
 from escriba.engine.torch import TorchEngine
+from escriba.history import Begun, Closed, Sampled, corpus_facts
 from escriba.inference.generator import Generator
+from escriba.inference.typical import Typicality
 from escriba.model.loss import bits, perplexity
-from escriba.results import Begun, Closed, Sampled
 from escriba.settings import SampleSettings
 from escriba.text.batches import Batches
 from escriba.text.encoded import EncodedText
@@ -41,6 +44,10 @@ Watcher = Callable[[Any], None]
 RECORD_EVERY = 10
 """Steps between two lines of progress in metrics.jsonl."""
 MOST_HELD_OUT = 1_000_000
+COMPARED_SHARE = 0.05
+"""The share of a time that the comparison with an n-gram and with packers may take."""
+COMPARED_PER_S = 250_000
+"""Characters that it goes through in a second, about."""
 
 
 @dataclass
@@ -56,6 +63,7 @@ class Teaching:
         more: the state of a finished training, after which this one is a new phase.
         restored: what is gone on from, in a sentence.
         sources: the text's sources as they were given, by which it is found again.
+        typicality: how surprising held-out texts of each length are, once the training is over; None: not known.
     """
 
     plan: Plan
@@ -66,6 +74,7 @@ class Teaching:
     more: TrainingState | None = None
     restored: str | None = None
     sources: tuple[str, ...] = ()
+    typicality: Typicality | None = None
 
     def run(self) -> Closed:
         """Trains to the end, or until Ctrl-C; the plan's network then holds the kept weights.
@@ -105,8 +114,15 @@ class Teaching:
         """The seconds left for training when the whole command has so many minutes."""
         if self.plan.train.minutes is None:
             return None
-        reserve = self._held_out_symbols(speed) / speed + 2.0
+        reserve = self._held_out_symbols(speed) / speed + 2.0 + 0.02 * 60.0 * self.plan.train.minutes
+        if self.plan.parts.held_out is not None:
+            reserve += min(self._compared_s(), self.plan.corpus.characters / COMPARED_PER_S)
         return max(1.0, self.plan.train.minutes * 60.0 - (time.perf_counter() - self.began) - reserve)
+
+    def _compared_s(self) -> float:
+        """The seconds that the comparison may take."""
+        minutes = self.plan.train.minutes
+        return MOST_SECONDS if minutes is None else min(MOST_SECONDS, max(1.0, COMPARED_SHARE * 60.0 * minutes))
 
     def _held_out_symbols(self, speed: float) -> int:
         """How much of the held-out part is measured at the end: all, unless it is very long or the minutes are few."""
@@ -120,8 +136,9 @@ class Teaching:
     def _begin(self, speed: float, budget_s: float | None) -> None:
         plan, model = self.plan, self.plan.net.settings
         symbols = plan.symbols_to_learn()
-        inputs = "one-hot" if model.embedding_dim is None else f"embedding {model.embedding_dim}"
+        inputs = "codes" if model.codes else "one-hot" if model.embedding_dim is None else f"embedding {model.embedding_dim}"
         layers = f"{model.num_layers} x {model.cell}" if model.num_layers > 1 else model.cell
+        layers += f" of {model.window} symbols," if model.cell == "ngram" else ""
         begun = Begun(
             folder=None if self.folder is None else str(self.folder.target),
             source=repr(plan.corpus).strip("<>").removeprefix("Corpus: "),
@@ -171,21 +188,12 @@ class Teaching:
     def _facts(self, begun: Begun) -> dict[str, Any]:
         """What the history says of the text and the network."""
         plan, parts = self.plan, self.plan.parts
+        choosing, held_out = (0 if ids is None else len(ids) for ids in (plan.choosing, plan.held_out))
         return {
             "parameters": begun.parameters,
             "precision": begun.precision,
             "examples": begun.examples,
-            "corpus": {
-                "sources": list(self.sources),
-                "characters": plan.corpus.characters,
-                "documents": len(plan.corpus.pieces) if plan.corpus.is_documents else None,
-                "sha256": plan.corpus.sha256,
-                "choosing_sha256": None if parts.choosing is None else parts.choosing.sha256,
-                "held_out_sha256": None if parts.held_out is None else parts.held_out.sha256,
-                "train_symbols": len(plan.encoded),
-                "choosing_symbols": 0 if plan.choosing is None else len(plan.choosing),
-                "held_out_symbols": 0 if plan.held_out is None else len(plan.held_out),
-            },
+            "corpus": corpus_facts(plan.corpus, parts, self.sources, (len(plan.encoded), choosing, held_out)),
         }
 
     def _take(self, event: Any, training: Fit) -> None:
@@ -241,10 +249,15 @@ class Teaching:
 
     def _close(self, training: Fit, reason: str, speed: float) -> Closed:
         """Measures the held-out part and writes the closing figures down."""
-        plan, loss, scored = self.plan, None, 0
-        if plan.held_out is not None and reason != "interrupted":
+        plan, loss, scored, beside = self.plan, None, 0, None
+        if plan.held_out is not None and plan.parts.held_out is not None and reason != "interrupted":
             found = evaluate_part(plan.net, first_symbols(plan.held_out, self._held_out_symbols(speed)))
             loss, scored = found.loss_nats, found.symbols
+            beside = compare(plan.parts.whole_train, plan.parts.held_out, plan.tokenizer, most_seconds=self._compared_s())
+            place = None if self.folder is None else self.folder.path
+            self.typicality = keep_typical(
+                place, TorchEngine(plan.net), plan.tokenizer, plan.held_out, seed=plan.train.seed, learnt=training.symbols_seen
+            )
         closed = Closed(
             folder=None if self.folder is None else str(self.folder.target),
             reason=reason,
@@ -259,14 +272,22 @@ class Teaching:
             perplexity=None if loss is None else perplexity(loss),
             held_out_symbols=scored,
             again=self._again(training),
+            baselines=None if beside is None else dict(beside.bits_per_char),
+            compared=None if beside is None else self._line(beside, loss),
         )
         if self.folder is not None:
-            figures = {name: value for name, value in closed.as_dict().items() if name not in ("folder", "again")}
+            if reason != "interrupted":
+                keep_fingerprint(self.folder.path, plan.corpus, plan.parts)
+            figures = {name: value for name, value in closed.as_dict().items() if name not in ("folder", "again", "compared")}
             if reason == "interrupted":
                 self.folder.session("interrupted", date=now(), **figures)
             else:
                 self.folder.record("finished", date=now(), **figures)
         return closed
+
+    def _line(self, beside: Compared, loss: float | None) -> str:
+        """The sentence that sets the model beside the simple ways."""
+        return beside.line(None if loss is None else self._bits_per_char(loss, self.plan.parts.held_out, self.plan.held_out))
 
     def _again(self, training: Fit) -> dict[str, int] | None:
         """What trains as long without a clock; where the size of the network was, or may have been, chosen for this machine, it too."""

@@ -20,10 +20,12 @@ import safetensors.numpy
 
 from escriba.errors import CheckpointError
 
-__all__ = ["canonical_json", "read_json", "read_tensors", "replace_file", "sha256", "tensor_bytes"]
+__all__ = ["DTYPES", "canonical_json", "read_json", "read_tensors", "replace_file", "sha256", "tensor_bytes"]
 
 MOST_HEADER = 1_000_000
 MOST_JSON = 256_000_000
+MOST_OPEN = 2**31
+"""Numbers in a tensor whose size the file decides."""
 SEAL = "data_sha256"
 PAUSES_S = (0.01, 0.02, 0.04, 0.08, 0.15, 0.2, 0.25, 0.25)
 DTYPES: Mapping[str, str] = {"F64": "<f8", "F32": "<f4", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "U8": "|u1", "BOOL": "|b1"}
@@ -124,13 +126,16 @@ def _seal(arrays: Mapping[str, tuple[Sequence[int], bytes | bytearray]]) -> str:
     return digest.hexdigest()
 
 
-def read_tensors(path: Path, shapes: Mapping[str, tuple[int, ...]] | None = None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def read_tensors(
+    path: Path, shapes: Mapping[str, tuple[int, ...]] | None = None, dtypes: Mapping[str, str] | None = None
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The arrays of a safetensors file and its metadata; bfloat16 comes back as float32.
 
     Args:
         path: the file.
         shapes: if given, just these names with these shapes must stand there, as float32 or bfloat16; the file's size is
-            held against them before anything is read.
+            held against them before anything is read. A size of -1 is any, up to 2^31.
+        dtypes: by name the types of those that are of another, such as "I64".
 
     Raises:
         CheckpointError: the file is missing, damaged, or holds something else.
@@ -138,7 +143,7 @@ def read_tensors(path: Path, shapes: Mapping[str, tuple[int, ...]] | None = None
     try:
         size = path.stat().st_size
         if shapes is not None:
-            most = 4 * sum(int(np.prod(shape, dtype=np.int64)) for shape in shapes.values()) + MOST_HEADER
+            most = sum(_most_bytes(shape, (dtypes or {}).get(name, "F32")) for name, shape in shapes.items()) + MOST_HEADER
             if size > most:
                 raise CheckpointError(f"{path} has {size:,} bytes", expected=f"at most {most:,} for this model")
         content = path.read_bytes()
@@ -154,21 +159,32 @@ def read_tensors(path: Path, shapes: Mapping[str, tuple[int, ...]] | None = None
     if not isinstance(metadata, dict):
         raise CheckpointError(f"{path} has no metadata of Escriba", expected="a safetensors file that Escriba wrote")
     if shapes is not None:
-        _check(path, entries, shapes)
+        _check(path, entries, shapes, dtypes or {})
     if SEAL in metadata and metadata.pop(SEAL) != _seal({name: (entry["shape"], entry["data"]) for name, entry in entries.items()}):
         raise CheckpointError(f"{path} is damaged: its numbers are not those that were written")
     return {name: _array(path, name, entry) for name, entry in entries.items()}, metadata
 
 
-def _check(path: Path, entries: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> None:
+def _most_bytes(shape: tuple[int, ...], dtype: str) -> int:
+    return np.dtype(DTYPES[dtype]).itemsize * int(np.prod([MOST_OPEN if size == -1 else size for size in shape], dtype=np.int64))
+
+
+def _fits(found: Sequence[int], shape: tuple[int, ...]) -> bool:
+    """Whether a tensor has the shape that it must have."""
+    sizes_fit = (one == size or (size == -1 and one <= MOST_OPEN) for one, size in zip(found, shape, strict=False))
+    return len(found) == len(shape) and all(sizes_fit)
+
+
+def _check(path: Path, entries: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], dtypes: Mapping[str, str]) -> None:
     for name in sorted(set(entries) ^ set(shapes)):
         kind = "holds a tensor that the model does not have" if name in entries else "lacks a tensor of the model"
         raise CheckpointError(f"{path} {kind}: {name!r}", expected=", ".join(shapes))
     for name, shape in shapes.items():
-        if tuple(entries[name]["shape"]) != shape or entries[name]["dtype"] not in ("F32", "BF16"):
+        kinds = (dtypes[name],) if dtypes.get(name, "F32") != "F32" else ("F32", "BF16")
+        if not _fits(entries[name]["shape"], shape) or entries[name]["dtype"] not in kinds:
             raise CheckpointError(
                 f"{path}: {name} is {entries[name]['dtype']} of shape {tuple(entries[name]['shape'])}",
-                expected=f"F32 or BF16 of shape {shape}",
+                expected=f"{' or '.join(kinds)} of shape {shape}",
             )
 
 

@@ -1,35 +1,54 @@
-"""A model in use: `Model` writes, reads, scores and saves.
+"""A model in use: `Model` reads, scores and saves; how it writes stands in `writing.py`.
 
 It does not know how a model is trained, nor what shows its results; PyTorch is loaded only for a live network, and for long texts.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
-import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
+from escriba import measuring, recalling
 from escriba.checkpoint import Config, save_head, save_weights
+from escriba.engine.counts import CountsEngine
 from escriba.engine.protocol import Engine
+from escriba.engine.reference import ReferenceEngine
 from escriba.errors import CheckpointError, SettingsError, TextError
-from escriba.inference.generator import Generated, Generator
-from escriba.inference.scorer import Scorer
-from escriba.inference.writer import Distribution, Writer
-from escriba.results import Run, Score, Text
-from escriba.settings import SampleSettings, TextSettings, TrainSettings
+from escriba.inference.lines import LineScore, lines_in, score_lines
+from escriba.inference.reading import Reader
+from escriba.inference.recall import Recall
+from escriba.inference.scorer import Scored, Scorer, orders_of
+from escriba.inference.typical import Typicality
+from escriba.results import Distribution, Run, Score
+from escriba.settings import TextSettings, TrainSettings
+from escriba.text.corpus import Corpus
+from escriba.text.files import TextFile, find
 from escriba.text.tokenizer import Tokenizer
 from escriba.weights import count_parameters
+from escriba.writing import Writes, as_string
 
 if TYPE_CHECKING:
     from escriba.model.language_model import LanguageModel
+    from escriba.outputs.figures import Figure
 
-__all__ = ["Model", "as_path", "warn_once"]
+__all__ = ["Model", "as_path"]
+
+_PARAMETERS_OF_A_STEP = 300_000
+"""Parameters whose products take NumPy as long as it takes for a step whatever there is to multiply."""
+
+_LONG_WORK = 4e10
+"""Symbols times parameters that NumPy reads in about three seconds, in which PyTorch is loaded and has read some of it."""
+
+_MOST_AHEAD = 8192
+"""Lines that are looked at before any is scored, to see whether the work is long."""
 
 
-class Model:
+class Model(Writes):
     """A model that writes and reads.
 
     Args:
@@ -58,10 +77,16 @@ class Model:
             config = config or Config(TextSettings(unit=_unit(tokenizer)), net.settings, TrainSettings(), net.vocab_size)
         self.config = config
         self._weights: Mapping[str, Any] | None = None
+        self._bulk: Engine | None = None
+        self.at: str | None = None
+        self.usual = measuring.Usual(self)
+        self.learnt = recalling.Learnt()
 
     @property
     def parameters(self) -> int | None:
-        """How many numbers the model learnt, where that is known."""
+        """How many numbers the model learnt, where that is known; of an n-gram that counts, how many n-grams."""
+        if isinstance(self.engine, CountsEngine):
+            return sum(self.engine.ngrams.sizes)
         return None if self.config is None else count_parameters(self.config.model, self.config.vocab_size)
 
     @property
@@ -69,87 +94,213 @@ class Model:
         """The history of its training; empty for a model that has no folder."""
         return Run(()) if self.folder is None else Run.read(self.folder)
 
-    @overload
-    def generate(self, prompt: str = ..., length: int = ..., *, samples: None = ..., **options: Any) -> Text: ...
-    @overload
-    def generate(
-        self, prompt: str | Sequence[str] = ..., length: int = ..., *, samples: int | None = ..., **options: Any
-    ) -> list[Text]: ...
-
-    def generate(
-        self,
-        prompt: str | Sequence[str] = "",
-        length: int = 500,
-        *,
-        samples: int | None = None,
-        seed: int | None = None,
-        stop: str | Sequence[str] = (),
-        **sampling: Any,
-    ) -> Text | list[Text]:
-        """Writes on from a prompt, or from each of several.
-
-        Args:
-            prompt: a text, of any length, possibly empty; or a list of texts.
-            length: characters to write, 0 or more.
-            samples: texts for each prompt; None: one.
-            seed: of the draws; None: another one each time, told in the result.
-            stop: a string, or several, before which the text ends.
-            **sampling: temperature (0 is greedy), top_k, top_p, min_p, as in `SampleSettings`.
-
-        Returns:
-            A `Text`, which is a str; for a list of prompts or a number of samples a list of them, prompt by prompt.
+    def next(self, context: str = "") -> Distribution:
+        """The distribution of the symbol after a context; ``.top(5)`` gives the likeliest, ``.plot()`` draws it.
 
         Raises:
-            SettingsError: a value is out of its range.
-            UnknownSymbolError: the prompt has an unseen symbol, and the vocabulary has no <unk>.
+            TextError: the context is no string.
+            UnknownSymbolError: a symbol is unseen, and the vocabulary has no ``<unk>``.
         """
-        made = Generator(self.engine, self.tokenizer).generate(
-            prompt, samples=1 if samples is None else samples, length=length, settings=SampleSettings(**sampling), seed=seed, stop=stop
-        )
-        warn_once(one.notices for one in made)
-        texts = [_as_text(one) for one in made]
-        return texts[0] if isinstance(prompt, str) and samples is None else texts
+        from escriba.pictures import distribution
 
-    def stream(
-        self, prompt: str = "", length: int | None = 500, *, seed: int | None = None, stop: str | Sequence[str] = (), **sampling: Any
-    ) -> Iterator[str]:
-        """Writes the same text as `generate`, piece by piece as it comes; length None never stops by itself."""
-        stream = Generator(self.engine, self.tokenizer).stream(
-            as_string(prompt, "the prompt"), length=length, settings=SampleSettings(**sampling), seed=seed, stop=stop
-        )
-        warn_once([stream.notices])
-        return (piece for _, piece in stream)
+        return distribution(self, context)
 
-    def writer(self, prompt: str = "", *, seed: int | None = None, **sampling: Any) -> Writer:
-        """A text that goes on step by step: `next`, `push`, `write`, `fork`."""
-        return Writer(self.engine, self.tokenizer, as_string(prompt, "the prompt"), settings=SampleSettings(**sampling), seed=seed)
+    def score(self, text: str, after: str = "", *, eos: bool = False, top: int = 0) -> Score:
+        """How likely a text is, after a context or from nothing: log-likelihood, bits per character, every symbol's surprisal and rank.
 
-    def next(self, context: str = "") -> Distribution:
-        """The distribution of the symbol after a context; ``.top(5)`` gives the likeliest."""
-        return self.writer(as_string(context, "the context"), seed=0).next()
+        Args:
+            text: what is scored, of any length.
+            after: a context that is read first and not scored.
+            eos: in a model of documents, count the ``<eos>`` after the text.
+            top: tell at each place so many of the likeliest symbols, in `Score.expected`.
 
-    def score(self, text: str, after: str = "") -> Score:
-        """How likely a text is, after a context or from nothing: log-likelihood, bits per character, surprisals."""
+        Raises:
+            TextError: the text is empty, or no string.
+            UnknownSymbolError: a symbol is unseen, and the vocabulary has no ``<unk>``.
+            SettingsError: an ``<eos>`` is asked of a model of one stream, or `top` is out of its range.
+        """
         if not as_string(text, "the text to score"):
             raise TextError("the text to score is empty", expected="one character or more")
-        scored = Scorer(self.engine, self.tokenizer).score(text, as_string(after, "after"))
-        return Score(
-            text,
-            scored.log_likelihood,
-            scored.symbols,
-            scored.bits_per_char,
-            scored.bits_per_byte,
-            scored.perplexity,
-            scored.unknown,
-            scored.convention,
-            tuple(scored.surprisals.tolist()),
-        )
+        engine = self.engine_for(len(text) + len(as_string(after, "after")))
+        score = _as_score(text, Scorer(engine, self.tokenizer).score(text, after, eos=eos, top=top))
+        return score if after or eos else measuring.judged(self, score)
+
+    def is_typical(self, text: str, at: float = 0.01) -> measuring.Typical:
+        """Whether a text is like those that were held out: false if it surprises the model more than all but the share `at` of them.
+
+        Args:
+            text: the text, scored from nothing.
+            at: how many typical texts may be called atypical: 0.2, 0.1, 0.05, 0.02, 0.01, 0.005 or 0.002.
+
+        Returns:
+            A verdict that is true or false, with the rate of false alarms as it was measured.
+
+        Raises:
+            TextError: the text is empty, or no string.
+            CheckpointError: it was not measured what is typical (`measure_typical` does), or its file is damaged.
+            SettingsError: `at` is another, or too small for the held-out texts there were.
+        """
+        return measuring.is_typical(self, text, at)
+
+    def evaluate(self, source: str | os.PathLike[str] | Corpus | None = None, **options: Any) -> measuring.Evaluation:
+        """The mean loss on a whole text, with its standard error.
+
+        Args:
+            source: a file, folder or known text, read as the training text was; or a text that was read. None: the part held out.
+            **options: text="..." instead of a source; protocol ("stream", or "window": fresh windows), window=256, lanes (1 is exact;
+                None: 16 for more than 20,000 symbols), encoding of the file, progress, called with the symbols read and their number.
+
+        Raises:
+            TextError: the text cannot be read, is of another form than the model's, or is no longer where it was.
+            SettingsError: an option is out of its range.
+        """
+        return measuring.evaluate(self, source, **options)
+
+    def measure_typical(self, source: str | os.PathLike[str] | Corpus | None = None, **options: Any) -> Typicality:
+        """Measures how surprising held-out texts of each length are, for `is_typical`, and keeps it in the model's folder.
+
+        Args:
+            source: as in `evaluate`: a text that was not learnt; None: the part held out.
+            **options: text, encoding and progress as there; seed of the draws; most_symbols to read, 300,000.
+
+        Raises:
+            TextError: the text cannot be read again, or is too short.
+        """
+        return measuring.learn_typical(self, source, **options)
+
+    def score_lines(
+        self,
+        lines: str | os.PathLike[str] | Iterable[str],
+        after: str = "",
+        *,
+        carry: bool = False,
+        eos: bool = False,
+        encoding: str = "utf-8",
+    ) -> Iterator[LineScore]:
+        """The score of each line of a file of any size, or of lines given one after another, as they come.
+
+        Args:
+            lines: a file, - for standard input; or the lines themselves, without their ends.
+            after: a context that is read first and not scored: before each line, or, with `carry`, before the first.
+            carry: carry the state from line to line as through one text, instead of beginning anew with each.
+            eos: in a model of documents, count the ``<eos>`` after each line.
+            encoding: of the file.
+
+        Raises:
+            TextError: the file cannot be read, or a line is no string.
+            UnknownSymbolError: a symbol is unseen and the vocabulary has no ``<unk>``; it names the line.
+            SettingsError: an ``<eos>`` is asked of a model of one stream.
+        """
+        if isinstance(lines, str | os.PathLike):
+            lines = chain.from_iterable(lines_in(TextFile(path, encoding).texts()) for path in find([lines]))
+        if not isinstance(lines, Iterable):
+            raise TextError(f"the lines to score are {lines!r:.60}", expected="a file, or a list of lines")
+        symbols, ahead, coming = len(as_string(after, "after")), [], iter(lines)
+        for line in islice(coming, _MOST_AHEAD):  # as many as it takes to know whether the work is long
+            ahead.append(line)
+            symbols += 1 + (len(line) if isinstance(line, str) else 0)
+            if self._is_long(symbols):
+                break
+        return score_lines(self.engine_for(symbols), self.tokenizer, chain(ahead, coming), after, carry=carry, eos=eos)
 
     def rank(self, texts: Iterable[str], after: str = "") -> list[Score]:
-        """The scores of texts, the likeliest first."""
+        """The scores of texts, the likeliest first, equals in the order in which they were given.
+
+        Raises:
+            TextError: one of them is empty or no string, or there is no list of texts.
+            UnknownSymbolError: a symbol is unseen, and the vocabulary has no ``<unk>``.
+        """
         if isinstance(texts, str) or not isinstance(texts, Iterable):
             raise TextError(f"the texts to rank are {texts!r:.60}", expected="a list of texts")
-        return sorted((self.score(text, after) for text in texts), key=lambda score: -score.log_likelihood)
+        given = [as_string(text, "a text to rank") for text in texts]
+        engine = self.engine_for(sum(map(len, given)) + len(as_string(after, "after")))
+        scored = Scorer(engine, self.tokenizer).score_many(given, after)
+        return sorted(map(_as_score, given, scored), key=lambda score: -score.log_likelihood)
+
+    def permutations(self, word: str, after: str = "") -> list[Score]:
+        """The scores of all distinct orders of a word's letters (of a model's words, where its symbols are words), the likeliest first.
+
+        Args:
+            word: 1 to 8 letters; blanks before and after it stay where they are and are scored with it.
+            after: a context that is read first and not scored.
+
+        Raises:
+            TextError: the word has no letters, or more than 8.
+            UnknownSymbolError: a symbol is unseen, and the vocabulary has no ``<unk>``.
+        """
+        normal = self.tokenizer.normalize(as_string(word, "the word"))
+        core = normal.strip()
+        orders = orders_of(Reader(self.engine, self.tokenizer).pieces(core) if self.tokenizer.kind == "word" else core)
+        before, _, behind = normal.partition(core)
+        return self.rank([before + order + behind for order in orders], after)
+
+    def recall(self, text: str, against: recalling.Against = None, *, watch: Callable[[int], None] | None = None) -> Recall:
+        """How much of a text stands verbatim in the text that the model learnt from; what was held out does not belong to it.
+
+        Args:
+            text: the text, written by the model or not.
+            against: a path, several, or a text that was read, to hold it against; the training text itself is taken without its held-out
+                part. None: the training text, read again from where it was; it is kept for the next call.
+            watch: is told the characters gone through, now and then.
+
+        Raises:
+            TextError: the training text is not where it was, or has changed; then give it as `against`.
+        """
+        return recalling.recall(self, as_string(text, "the text"), against, watch)
+
+    def is_novel(self, text: str, against: recalling.Against = None) -> bool:
+        """Whether a text is new: no document that the model learnt from or, of a stream, no whole line or lines of it are equal to it.
+
+        A blank text is not new. A model of documents knows their hashes (`TextSettings.fingerprint`), and needs no text.
+
+        Args:
+            text: the text.
+            against: as in `recall`.
+
+        Raises:
+            TextError: as in `recall`.
+            CheckpointError: the file of the hashes is damaged.
+        """
+        return recalling.is_novel(self, as_string(text, "the text"), against)
+
+    def engine_for(self, symbols: int) -> Engine:
+        """The engine for reading so many symbols: PyTorch's where NumPy's would take many seconds and PyTorch is installed, else the own.
+
+        Args:
+            symbols: how many symbols, or about as many characters, will be read.
+        """
+        if not isinstance(self.engine, ReferenceEngine) or not self._is_long(symbols):
+            return self.engine
+        weights = self._weights if self.net is None or self._bulk is not None else self.net.get_weights()
+        if self._bulk is None and weights is not None:
+            with contextlib.suppress(ImportError):  # no PyTorch: the own engine does it, only slower
+                from escriba.engine.torch import TorchEngine
+                from escriba.model.language_model import LanguageModel
+
+                net = LanguageModel(self.engine.vocab_size, self.engine.model)
+                net.set_weights(dict(weights))
+                self._bulk = TorchEngine(net)
+        return self._bulk or self.engine
+
+    def _is_long(self, symbols: int) -> bool:
+        return symbols * ((self.parameters or 0) + _PARAMETERS_OF_A_STEP) > _LONG_WORK
+
+    def plot(self, kind: str, path: str | os.PathLike[str] | None = None, **options: Any) -> Figure | Path:
+        """A picture of the model.
+
+        Args:
+            kind: "curve", "architecture", "embedding", "surprisal" or "next".
+            path: a .png, .svg or .pdf to write besides; for "surprisal" also an .html, of which the path is returned; None: none.
+            **options: of "curve" `baselines`, other results in bits a character by name; of "embedding" `n`, the most frequent symbols
+                shown; of "surprisal" `text` and `after`; of "next" `context` and `n`, the likeliest symbols shown.
+
+        Raises:
+            SettingsError: there is no such kind or option, no record, no embedding, or the path ends otherwise.
+            MissingExtraError: matplotlib is not installed.
+        """
+        from escriba.pictures import draw
+
+        return draw(self, kind, path, **options)
 
     def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Writes a model folder.
@@ -174,26 +325,25 @@ class Model:
             new.mkdir(parents=True)
         save_head(new, self.config, self.tokenizer)
         save_weights(new, weights)
+        self.usual.keep(new)
+        self.learnt.keep(self, new)
         take_place(new, place, replaces=target.exists())
         self.folder = target
         return target
 
+    def _repr_html_(self) -> str:
+        """The model in a notebook: network, text, training."""
+        from escriba.pictures import summary
+
+        return summary(self)
+
     def __repr__(self) -> str:
-        network = (
-            "" if self.config is None else f"{self.config.model.cell} {self.config.model.hidden_size}, {self.parameters:,} parameters, "
-        )
+        network, model = "", None if self.config is None else self.config.model
+        if model is not None and model.cell == "counts":
+            network = f"counts of order {model.order}, {self.parameters:,} n-grams, "
+        elif model is not None:
+            network = f"{model.cell} {model.hidden_size}, {self.parameters:,} parameters, "
         return f"<Model: {network}{self.tokenizer.vocab_size:,} symbols{f', {self.folder}' if self.folder else ''}>"
-
-
-def as_string(value: object, what: str) -> str:
-    """A string.
-
-    Raises:
-        TextError: it is something else.
-    """
-    if not isinstance(value, str):
-        raise TextError(f"{what} is {value!r:.60}, of type {type(value).__name__}", expected="a string")
-    return value
 
 
 def as_path(value: object, what: str) -> Path:
@@ -211,13 +361,18 @@ def _unit(tokenizer: Tokenizer) -> Any:
     return tokenizer.kind
 
 
-def _as_text(made: Generated) -> Text:
-    return Text.of(
-        made.prompt, made.text, log_likelihood=made.log_likelihood, seed=made.seed, row=made.row, finish_reason=made.finish_reason
+def _as_score(text: str, scored: Scored) -> Score:
+    return Score(
+        text,
+        scored.log_likelihood,
+        scored.symbols,
+        scored.bits_per_char,
+        scored.bits_per_byte,
+        scored.perplexity,
+        scored.unknown,
+        scored.convention,
+        tuple(scored.surprisals.tolist()),
+        pieces=scored.pieces,
+        ranks=tuple(scored.ranks.tolist()),
+        expected=scored.expected,
     )
-
-
-def warn_once(notices: Iterable[Sequence[str]]) -> None:
-    """Says once each what the prompts held that the model does not know."""
-    for notice in dict.fromkeys(one for several in notices for one in several):
-        warnings.warn(notice, UserWarning, stacklevel=3)

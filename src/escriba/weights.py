@@ -13,18 +13,35 @@ from typing import NamedTuple
 
 from escriba.settings import ModelSettings
 
-__all__ = ["GATES", "StateSpec", "TensorSpec", "count_parameters", "input_size", "parameters_by_part", "state_specs", "tensor_specs"]
+__all__ = [
+    "COUNTED",
+    "GATES",
+    "StateSpec",
+    "TensorSpec",
+    "count_parameters",
+    "input_size",
+    "parameters_by_part",
+    "state_specs",
+    "tensor_specs",
+]
 
 GATES: Mapping[str, tuple[str, ...]] = {"rnn": ("h",), "gru": ("r", "z", "n"), "lstm": ("i", "f", "g", "o"), "ngram": ("h",)}
 """The gates of each network's cell, in the order in which their rows are stacked."""
 
+COUNTED: Mapping[str, str] = {"ngrams.keys": "I64", "ngrams.counts": "I32", "ngrams.discounts": "F64"}
+"""The tensors of an n-gram that counts, with their types; how many n-grams there are, the file says."""
+
 
 class TensorSpec(NamedTuple):
-    """One tensor of a model: its name in the file, its shape, and its part in words."""
+    """One tensor of a model: its name in the file, its shape, its part in words, and its type in the file.
+
+    A size of -1 is as many as the file says.
+    """
 
     name: str
     shape: tuple[int, ...]
     part: str
+    dtype: str = "F32"
 
     @property
     def size(self) -> int:
@@ -58,6 +75,9 @@ def tensor_specs(model: ModelSettings, vocab_size: int) -> list[TensorSpec]:
         model: the shape of the network.
         vocab_size: symbols in the vocabulary, 1 or more.
     """
+    if model.cell == "counts":
+        shapes = {"ngrams.keys": (-1,), "ngrams.counts": (-1,), "ngrams.discounts": (model.order, 3)}
+        return [TensorSpec(name, shapes[name], "n-grams", dtype) for name, dtype in COUNTED.items()]
     specs = []
     if model.embedding_dim is not None and not model.codes:
         specs.append(TensorSpec("embedding.weight", (vocab_size, model.embedding_dim), "embedding"))
@@ -87,7 +107,9 @@ def state_specs(model: ModelSettings, vocab_size: int) -> list[tuple[StateSpec, 
 
 
 def count_parameters(model: ModelSettings, vocab_size: int) -> int:
-    """How many numbers the model learns."""
+    """How many numbers the network learns; those of an n-gram that counts are in its file alone: there it is 0."""
+    if model.cell == "counts":
+        return 0
     return sum(spec.size for spec in tensor_specs(model, vocab_size))
 
 

@@ -43,7 +43,7 @@ def test_help_is_grouped(run: Run) -> None:
     done = run("--help")
     assert done.code == 0
     groups = re.findall(r"^(\w+):$", done.out, re.MULTILINE)
-    assert [group for group in groups if group != "Options"] == ["Begin", "Make", "Write", "Read", "Care"]
+    assert [group for group in groups if group != "Options"] == ["Begin", "Make", "Write", "Read", "Look", "Care"]
     for name, entry in COMMANDS.items():
         assert re.search(rf"^  {name} +{re.escape(entry.help[:20])}", done.out, re.MULTILINE)
     assert run("-h").out == done.out
@@ -607,10 +607,12 @@ def test_a_reader_that_has_had_enough(fox: Path) -> None:
 
 
 def test_demo(run: Run, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It trains, writes at three temperatures, scores two sentences and says what to try; twice in the same place."""
+    """It counts and writes, trains, writes at three temperatures, scores two sentences, compares, says what to try; twice in one place."""
     real = escriba.api.train
 
     def quick(*sources: Any, **settings: Any) -> Any:
+        if settings.get("cell") == "counts":
+            return real(*sources, **settings)
         assert settings.pop("minutes") == 2.0
         return real(*sources, steps=10, hidden_size=8, embedding_dim=6, batch_size=8, seq_len=20, **settings)
 
@@ -619,7 +621,8 @@ def test_demo(run: Run, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
         done = run("demo", text)
         assert done.code == 0, done.err
         assert re.findall(r"temperature ([\d.]+) ---", done.out) == ["0.3", "0.8", "1.2"]
-        assert done.out.count("bits per character") == 2
+        assert done.out.index("an n-gram that counts") < done.out.index("the network writes")
+        assert re.findall(r"^ +\d\.\d{3}  (the .*)$", done.out, re.MULTILINE) == ["the n-gram that counts", "the network"]
         assert "escriba generate models/demo" in done.out
     assert escriba.load("demo").run.finished
 

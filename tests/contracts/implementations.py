@@ -28,6 +28,14 @@ ARCHITECTURES: Mapping[str, ModelSettings] = {
     "lstm": ModelSettings(cell="lstm", embedding_dim=5, hidden_size=9),
     "lstm-onehot-2": ModelSettings(cell="lstm", embedding_dim=None, hidden_size=9, num_layers=2),
     "lstm-tied-2": ModelSettings(cell="lstm", embedding_dim=9, hidden_size=9, num_layers=2, tied=True),
+    "ngram": ModelSettings(cell="ngram", embedding_dim=5, hidden_size=9),
+    "ngram-1": ModelSettings(cell="ngram", window=1, embedding_dim=5, hidden_size=9),
+    "ngram-5-tanh-2": ModelSettings(cell="ngram", window=5, activation="tanh", embedding_dim=5, hidden_size=9, num_layers=2),
+    "ngram-onehot": ModelSettings(cell="ngram", embedding_dim=None, hidden_size=9),
+    "ngram-5-onehot-relu-2": ModelSettings(cell="ngram", window=5, activation="relu", embedding_dim=None, hidden_size=9, num_layers=2),
+    "ngram-codes": ModelSettings(cell="ngram", codes=True, hidden_size=9),
+    "ngram-5-codes-2": ModelSettings(cell="ngram", window=5, codes=True, embedding_dim=None, hidden_size=9, num_layers=2),
+    "ngram-tied-dropout": ModelSettings(cell="ngram", embedding_dim=9, hidden_size=9, tied=True, dropout=0.5),
 }
 """Every cell, with each of its variants, each kind of input and output, and more layers than one."""
 

@@ -96,12 +96,12 @@ def test_engines_agree(engine: Engine, engine_name: str, architecture: str, stat
 
 
 def test_state_matters(engine: Engine, state: State) -> None:
-    """The same symbol after another past gives other logits, and the past is in the state alone."""
+    """The same symbol after another past gives other logits, and the past is in the state alone; none, if a window is one symbol wide."""
     ids_B = some_ids(BATCH_SIZE)
     one, _ = engine.step(ids_B, state)
     other, _ = engine.step(ids_B, engine.initial_state(BATCH_SIZE))
     again, _ = engine.step(ids_B, state)
-    assert np.abs(one - other).max() > 1e-3
+    assert (np.abs(one - other).max() > 1e-3) == any(array.size for array in flat(state))
     np.testing.assert_array_equal(one, again)
 
 

@@ -29,11 +29,18 @@ def plain_step(
     """One step of one row in plain Python, number by number."""
     sigmoid, size = ACTIVATIONS["sigmoid"], model.hidden_size
     one_hot = [float(at == token) for at in range(VOCAB_SIZE)]
-    x = one_hot if model.embedding_dim is None else [float(e) for e in weights["embedding.weight"][token]]
+    x = [float(token)] if model.codes else one_hot
+    if "embedding.weight" in weights:
+        x = [float(e) for e in weights["embedding.weight"][token]]
     after = []
     for at, before in enumerate(state):
         named = {name.rpartition(".")[2]: array for name, array in weights.items() if name.startswith(f"layers.{at}.")}
         h = before[0]
+        if model.cell == "ngram":
+            seen, act = h + x, ACTIVATIONS[model.hidden_activation]
+            after.append([seen[len(x) :]])
+            x = [act(i + float(b)) for i, b in zip(times(named["weight_ih"], seen), named["bias"], strict=True)]
+            continue
         i = times(named["weight_ih"], x)
         r = times(named["weight_hh"], h)
         if model.cell == "rnn":
@@ -79,10 +86,11 @@ def test_equations(architecture: str) -> None:
                 np.testing.assert_allclose(array[0], vector, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("architecture", ["gru-after", "ngram", "ngram-codes"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_large_vocabulary_without_table(dtype: type, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_vocabulary_without_table(dtype: type, architecture: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the table of input products would be too large it is not made, and the logits are the same bit for bit."""
-    model = ARCHITECTURES["gru-after"]
+    model = ARCHITECTURES[architecture]
     weights = tiny_weights(model)
     ids = np.arange(VOCAB_SIZE)[None, :]
     with_table = ReferenceEngine(model, weights, dtype=dtype)
@@ -143,6 +151,18 @@ def test_weights_gone_astray_are_an_error_where_they_are_used() -> None:
     logits, _ = engine.advance([[1, 2, 3, 4]], engine.initial_state(1))
     with pytest.raises(EscribaError, match="not finite"):
         log_softmax(logits)
+
+
+def test_a_state_of_a_window_is_what_was_read() -> None:
+    """The state of an ngram holds the inputs before the next, the oldest first; what fell out of the window is gone."""
+    model = ARCHITECTURES["ngram-codes"]
+    engine = ReferenceEngine(model, tiny_weights(model))
+    np.testing.assert_array_equal(engine.feed([[3]], engine.initial_state(1))[0][0], [[0, 3]])
+    after = engine.feed([[3, 11, 7]], engine.initial_state(1))
+    np.testing.assert_array_equal(after[0][0], [[11, 7]])
+    one, _ = engine.step([2], after)
+    other, _ = engine.step([2], engine.feed([[12, 0, 11, 7]], engine.initial_state(1)))
+    np.testing.assert_array_equal(one, other)
 
 
 def test_initial_state_is_zero() -> None:

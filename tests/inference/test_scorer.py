@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -12,7 +13,7 @@ from small_models import TEXT, Pair, fitted
 
 from escriba.engine import protocol
 from escriba.errors import SettingsError, TextError, UnknownSymbolError
-from escriba.inference.scorer import Scorer
+from escriba.inference.scorer import Scorer, orders_of
 from escriba.text.tokenizer import CharTokenizer
 
 EXAMPLE = "the dog sat.\n"
@@ -166,3 +167,85 @@ def test_perplexity_too_large_for_a_number() -> None:
     scored = Scorer(Certain(tokenizer.vocab_size, [2]), tokenizer).score("ttt", "t")
     assert scored.perplexity == math.inf
     assert math.isfinite(scored.bits_per_char)
+
+
+def test_symbols_as_they_stand_in_the_text(pair: Pair) -> None:
+    """Each symbol is shown as it stands in the normalized text, an unseen one too; joined they are that text, and an <eos> adds nothing."""
+    text = "the cat\r\nsaw a n\u0303and\u00fa \u6c34.\n"
+    scored = Scorer(*pair).score(text, "the ")
+    assert "".join(scored.pieces) == "the cat\nsaw a \u00f1and\u00fa \u6c34.\n"
+    assert len(scored.pieces) == scored.symbols == len(scored.ranks)
+    kind = pair.tokenizer.kind
+    wanted = {"char": ["t", "h", "e"], "word": ["the", " ", "cat"], "byte": ["t", "h", "e"]}[kind]
+    assert list(scored.pieces[:3]) == wanted
+    if kind == "byte":
+        at = scored.pieces.index("\u00f1")
+        assert scored.pieces[at - 1] == ""
+        assert scored.ids[at - 1 : at + 1].tolist() == list("\u00f1".encode())
+    if pair.tokenizer.eos_id is not None:
+        assert Scorer(*pair).score("the cat", eos=True).pieces[-1] == ""
+
+
+def test_ranks_and_what_was_expected(pair: Pair) -> None:
+    """A symbol's rank is its place among all, 1 the likeliest; what was expected are the likeliest with their probabilities, in order."""
+    size = pair.tokenizer.vocab_size
+    scored = Scorer(*pair).score(EXAMPLE, top=size + 5)
+    for at, (rank, surprisal, likeliest) in enumerate(zip(scored.ranks, scored.surprisals, scored.expected, strict=True)):
+        assert len(likeliest) == size
+        assert likeliest[rank - 1][0] == pair.tokenizer.symbols[scored.ids[at]]
+        assert math.isclose(likeliest[rank - 1][1], math.exp(-surprisal), rel_tol=1e-6)
+        shares = [share for _, share in likeliest]
+        assert shares == sorted(shares, reverse=True)
+        assert math.isclose(sum(shares), 1.0, abs_tol=1e-6)
+    assert Scorer(*pair).score(EXAMPLE).expected == ()
+    two = Scorer(*pair).score(EXAMPLE, top=2)
+    assert two.expected == tuple(one[:2] for one in scored.expected)
+    with pytest.raises(SettingsError, match="top"):
+        Scorer(*pair).score(EXAMPLE, top=-1)
+
+
+def test_the_first_symbol_of_a_stream_has_its_rank_by_frequency() -> None:
+    """It is ranked by the training text's frequencies, the lower id first among equals."""
+    tokenizer = CharTokenizer.fit("aaabbc")  # <unk> a b c
+    scorer = Scorer(tiny_engine(tokenizer.vocab_size), tokenizer)
+    assert [int(scorer.score(letter).ranks[0]) for letter in "abc?"] == [1, 2, 3, 4]
+    assert [symbol for symbol, _ in scorer.score("c", top=4).expected[0]] == ["a", "b", "c", "<unk>"]
+    np.testing.assert_allclose([share for _, share in scorer.score("c", top=4).expected[0]], np.array([4, 3, 2, 1]) / 10)
+
+
+@pytest.mark.parametrize("after", ["", "the cat "])
+def test_in_one_call_in_chunks_in_a_batch(pair: Pair, after: str) -> None:
+    """A text scored whole, piece after piece with what came before as context, and among others in a batch: the same numbers."""
+    text = TEXT * 2
+    whole = Scorer(*pair).score(text, after)
+    cuts = [0, 4, 19, 24, len(text)]  # between words too
+    parts = [Scorer(*pair).score(text[a:b], after + text[:a]) for a, b in itertools.pairwise(cuts)]
+    np.testing.assert_allclose(np.concatenate([part.surprisals for part in parts]), whole.surprisals, atol=1e-9)
+    np.testing.assert_array_equal(np.concatenate([part.ranks for part in parts]), whole.ranks)
+    many = Scorer(*pair).score_many(["the", text, "a cat", text[:40], "t"], after)
+    np.testing.assert_allclose(many[1].surprisals, whole.surprisals, atol=1e-9)
+    np.testing.assert_array_equal(many[1].ranks, whole.ranks)
+    assert many[1].pieces == whole.pieces
+    np.testing.assert_allclose(many[4].surprisals, Scorer(*pair).score("t", after).surprisals, atol=1e-9)
+    assert Scorer(*pair).score_many([], after) == []
+
+
+def test_all_continuations_sum_to_one(pair: Pair) -> None:
+    """The probabilities of all symbols that may come next sum to one, from nothing and after a text."""
+    reader = Scorer(*pair)._reader
+    for position in (reader.begin(), reader.skip(reader.begin(), reader.encode("the cat")[0])):
+        total = sum(math.exp(reader.read(position, np.array([token]))[0][0]) for token in range(pair.tokenizer.vocab_size))
+        assert math.isclose(total, 1.0, abs_tol=1e-6)
+
+
+def test_orders_of_letters() -> None:
+    """All orders, each once, the one given first; of more than eight letters none, and their number is told."""
+    assert orders_of("dio") == ["dio", "doi", "ido", "iod", "odi", "oid"]
+    assert sorted(orders_of("aab")) == ["aab", "aba", "baa"]
+    assert len(orders_of("abcd")) == 24
+    with pytest.raises(TextError, match="9 letters, so 362,880 orders"):
+        orders_of("abcdefghi")
+    with pytest.raises(TextError, match="9 letters, so 9 orders"):
+        orders_of("aaaaaaaab")
+    with pytest.raises(TextError, match="without letters"):
+        orders_of("")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from escriba.model import cells, language_model
-from escriba.model.cells import GruLayer, Layer
+from escriba.model.cells import GruLayer, RecurrentLayer
 from escriba.model.kernels import gru_scan
 from escriba.model.language_model import LanguageModel
 from escriba.settings import ModelSettings
@@ -57,7 +57,7 @@ def test_of_vectors_it_is_the_steps_one_by_one(shape: tuple[int, int]) -> None:
     """Outputs, last state and every gradient, to weights, biases, inputs and first state, are those of the steps."""
     layer, (B, T) = make(), shape
     x_BTE, h_BH = numbers(B, T, E, seed=3), numbers(B, H, seed=4)
-    expected, (expected_last,) = Layer.scan(layer, x_BTE, (h_BH,))
+    expected, (expected_last,) = RecurrentLayer.scan(layer, x_BTE, (h_BH,))
     outputs, last = gru_scan(x_BTE, None, h_BH, *layer.all_weights())
     assert_same((outputs, last), (expected, expected_last))
     assert_same(gradients(layer, outputs, last, [x_BTE, h_BH]), gradients(layer, expected, expected_last, [x_BTE, h_BH]))
@@ -68,7 +68,7 @@ def test_of_ids_it_is_the_steps_one_by_one(shape: tuple[int, int]) -> None:
     layer, (B, T) = make(), shape
     table_VE, h_BH = numbers(V, E, seed=3), numbers(B, H, seed=4)
     ids_BT = torch.randint(V, (B, T), generator=torch.Generator().manual_seed(5))
-    expected, (expected_last,) = Layer.scan(layer, table_VE[ids_BT], (h_BH,))
+    expected, (expected_last,) = RecurrentLayer.scan(layer, table_VE[ids_BT], (h_BH,))
     outputs, last = gru_scan(table_VE, ids_BT, h_BH, *layer.all_weights())
     assert_same((outputs, last), (expected, expected_last))
     assert_same(gradients(layer, outputs, last, [table_VE, h_BH]), gradients(layer, expected, expected_last, [table_VE, h_BH]))
@@ -101,7 +101,7 @@ def test_arrays_may_lie_in_any_order() -> None:
     x_BTE, table_VE, h_BH = x_EBT.permute(1, 2, 0)[:, ::2], table_EV.T, h_HB.T
     ids_BT = torch.randint(V, (9, 6), generator=torch.Generator().manual_seed(5)).T[::2]
     for x, ids, leaf in ((x_BTE, None, x_EBT), (table_VE, ids_BT, table_EV)):
-        expected, (last,) = Layer.scan(layer, x if ids is None else x[ids], (h_BH,))
+        expected, (last,) = RecurrentLayer.scan(layer, x if ids is None else x[ids], (h_BH,))
         met = gru_scan(x, ids, h_BH, *layer.all_weights())
         assert_same(gradients(layer, *met, [leaf, h_HB]), gradients(layer, expected, last, [leaf, h_HB]))
 

@@ -461,3 +461,30 @@ def test_the_stop_button(place: Path) -> None:
     assert re.fullmatch(r"False The [^\0]{20}\n", outputs[1][0].text)
     assert outputs[2][0].text == outputs[1][0].text, "what was kept is what was returned"
     assert outputs[3][0].text == "True\n"
+
+
+@pytest.mark.slow
+def test_results_show_themselves_in_a_real_notebook(place: Path) -> None:
+    """A text comes in its box, a score in colour, a distribution as bars, a model as its facts, a picture as a picture; all well formed."""
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    outputs, _ = execute(
+        place,
+        f'import escriba\nmodel = escriba.train("fox.txt", steps=5, quiet=True, {SMALL})',
+        'model.generate("The <b>&\\n", 20, seed=1)',
+        'model.score("the <script> & cat", top=3)',
+        'model.next("The ")',
+        "model",
+        'model.next("The ").plot()',
+        'model.plot("curve")',
+    )
+    shown = [cell[-1].data for cell in outputs[1:]]
+    assert [one["text/html"].count("border:1px solid") for one in shown[:4]] == [1, 0, 0, 0]
+    for one in shown[:4]:
+        elements(one["text/html"])
+    assert "<b>The &lt;b&gt;&amp;\n</b>" in shown[0]["text/html"]
+    assert 'title="' in shown[1]["text/html"]
+    assert "What comes after The" in shown[2]["text/html"]
+    assert "Escriba model" in shown[3]["text/html"]
+    for one in shown[4:]:
+        assert one["image/png"]
+        assert "text/html" not in one

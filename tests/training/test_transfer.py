@@ -11,7 +11,10 @@ from escriba.settings import ModelSettings
 from escriba.text.tokenizer import ByteTokenizer, CharTokenizer, Tokenizer, WordTokenizer
 from escriba.training.transfer import extended, transferred
 
-SHAPES = [{}, {"embedding_dim": None}, {"tied": True, "embedding_dim": 8}, {"cell": "lstm", "num_layers": 2}, {"reset": "before"}]
+SHAPES = [
+    {}, {"embedding_dim": None}, {"tied": True, "embedding_dim": 8}, {"cell": "lstm", "num_layers": 2}, {"reset": "before"},
+    {"cell": "ngram"}, {"cell": "ngram", "embedding_dim": None}, {"cell": "ngram", "embedding_dim": None, "window": 5, "num_layers": 2},
+]  # fmt: skip
 
 
 def network(tokenizer: Tokenizer, seed: int, shape: dict[str, object]) -> LanguageModel:
@@ -68,6 +71,19 @@ def test_another_shape_is_refused() -> None:
     old, new = network(tokenizer, 1, {}), network(tokenizer, 1, {"hidden_size": 9})
     with pytest.raises(CheckpointError, match=r"layers\.0\.weight_ih has the shape \(24, 4\)"):
         transferred(old.get_weights(), tokenizer, tokenizer, new.get_weights())
+
+
+def test_codes_must_stay_as_they_are() -> None:
+    """Where symbols enter as their ids, a new symbol is welcome only behind the others; one among them is refused, for ids would shift."""
+    shape = {"cell": "ngram", "codes": True}
+    before = CharTokenizer.fit("bcd")
+    behind, among = CharTokenizer.fit("bcdz"), CharTokenizer.fit("abcd")
+    old = network(before, 1, shape).get_weights()
+    weights, _ = transferred(old, before, behind, network(behind, 2, shape).get_weights(), codes=True)
+    np.testing.assert_array_equal(weights["layers.0.weight_ih"], old["layers.0.weight_ih"])
+    np.testing.assert_array_equal(weights["output.weight"][:4], old["output.weight"])
+    with pytest.raises(CheckpointError, match="as their codes"):
+        transferred(old, before, among, network(among, 2, shape).get_weights(), codes=True)
 
 
 def test_new_symbols_begin_as_likely_as_the_average() -> None:

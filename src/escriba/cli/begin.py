@@ -1,13 +1,16 @@
-"""``escriba demo``: two minutes from a text to a model that writes.
+"""``escriba demo``: an n-gram at once, and two minutes from a text to a network that writes better.
 
 It knows nothing more than a person who types the other commands.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from escriba.cli.texts import fetch_first
+from escriba.errors import MissingExtraError, typed
 
 __all__ = ["demo_command"]
 
@@ -17,30 +20,48 @@ __all__ = ["demo_command"]
 @click.option("--minutes", type=click.FloatRange(0.05, 600.0), default=2.0, show_default=True, help="Minutes to train.")
 @click.option("-o", "--out", default="models/demo", show_default=True, metavar="MODEL", help="The model folder; replaced if it is there.")
 def demo_command(text: str | None, minutes: float, out: str) -> None:
-    """Train for two minutes, write at three temperatures, score two sentences.
+    """Count n-grams and write at once; then train a network for two minutes, write at three temperatures, score two sentences, compare.
 
-    Without TEXT it learns the language reference that Python itself carries: nothing is downloaded.
+    Without TEXT it learns the language reference that Python itself carries: nothing is downloaded. Without PyTorch it ends with the
+    n-grams.
     """
     import escriba.api
 
+    sources: tuple[str, ...] = ()
+    given: dict[str, Any] = {"out": out, "overwrite": True}
     if text is None:
         from pydoc_data import topics
 
-        reference = "\n\n".join(topics.topics[name] for name in sorted(topics.topics))
+        given["text"] = "\n\n".join(topics.topics[name] for name in sorted(topics.topics))
         click.echo("the text: Python's own language reference (pydoc_data.topics)", err=True)
-        model = escriba.api.train(text=reference, out=out, overwrite=True, minutes=minutes)
     else:
         fetch_first([text])
-        model = escriba.api.train(text, out=out, overwrite=True, minutes=minutes)
+        sources = (text,)
     prompt = "The "
+    counted = escriba.api.train(*sources, cell="counts", quiet=True, **{**given, "out": f"{out}-counts"})
+    click.secho("--- an n-gram that counts (6 symbols) writes, after a second ---", bold=True)
+    click.echo(counted.generate(prompt, 300, temperature=0.8, seed=1))
+    click.echo("\nnow a network learns the same text", err=True)
+    try:
+        model = escriba.api.train(*sources, minutes=minutes, **given)
+    except MissingExtraError as error:
+        click.echo(f"\n{error.met}\nto train a network: {error.hint}", err=True)
+        click.echo(typed("escriba", "generate", f"{out}-counts", "--temperature", "0.7"))
+        return
     for temperature in (0.3, 0.8, 1.2):
-        click.secho(f"\n--- it writes, temperature {temperature:g} ---", bold=True)
+        click.secho(f"\n--- the network writes, temperature {temperature:g} ---", bold=True)
         click.echo(model.generate(prompt, 300, temperature=temperature, seed=1))
     click.secho("\n--- which sentence is likelier? (nearer to 0, fewer bits) ---", bold=True)
     sentence = "the value of the expression" if text is None else _sentence(model.generate("", 60, temperature=0.5, seed=2))
     for tried in (sentence, sentence[::-1]):
         score = model.score(tried)
         click.echo(f"{score.log_likelihood:10.2f} nats  {score.bits_per_char:6.3f} bits per character  {tried!r}")
+    measured = {"the n-gram that counts": counted, "the network": model}
+    bits = {name: one.run.last("finished").get("bits_per_char") for name, one in measured.items()}
+    if all(found is not None for found in bits.values()):
+        click.secho("\n--- the part that neither learnt from (fewer bits per character are better) ---", bold=True)
+        for name, found in bits.items():
+            click.echo(f"{found:10.3f}  {name}")
     click.secho("\n--- try next ---", bold=True)
     click.echo(f'escriba generate {out} --prompt "A function " --temperature 0.7')
     click.echo(f'escriba score {out} --text "the list of names"')

@@ -99,7 +99,7 @@ def _training(*, measure: bool) -> list[dict[str, Any]]:
         rows.append(_row("measured", "nothing: the variable ESCRIBA_PROBE is off", ok=False, hint="unset it"))
     for one in remembered_measurements()[-MOST_MEASURED:]:
         shape, compute = one.shape, one.compute
-        inputs = "one-hot" if shape["embedding_dim"] is None else f"embedding {shape['embedding_dim']}"
+        inputs = "codes" if shape["codes"] else "one-hot" if shape["embedding_dim"] is None else f"embedding {shape['embedding_dim']}"
         layers = f"{shape['num_layers']} x {shape['cell']}" if shape["num_layers"] > 1 else shape["cell"]
         named = [str(value) for value in one.asked.values() if value not in ("auto", None)]
         rows.append(
@@ -117,7 +117,7 @@ def _training(*, measure: bool) -> list[dict[str, Any]]:
 def check_model(name: str) -> list[dict[str, Any]]:
     """Every file of a model folder, read and held against the others; then one step of it."""
     from escriba.checkpoint import find_model, kept_weights, load_folder
-    from escriba.engine.reference import ReferenceEngine
+    from escriba.engine.opening import engine_of
     from escriba.tensorfile import read_json, read_tensors
 
     folder = find_model(name)
@@ -127,7 +127,7 @@ def check_model(name: str) -> list[dict[str, Any]]:
         label = at or "model"
         try:
             files = load_folder(folder, at)
-            engine = ReferenceEngine(files.config.model, files.weights)
+            engine = engine_of(files.config.model, files.config.vocab_size, files.weights)
             engine.step([0], engine.initial_state(1))
             rows.append(_row(label, f"whole: {len(files.weights)} tensors, {files.tokenizer.vocab_size:,} symbols; one step runs"))
         except EscribaError as error:

@@ -5,6 +5,7 @@ It knows nothing of engines: folders are read, nothing is run.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,10 @@ def facts(folder: Path) -> dict[str, Any]:
     """What a model folder says of itself."""
     from escriba.checkpoint import kept_weights, read_config
     from escriba.results import Run
-    from escriba.weights import count_parameters, parameters_by_part
+    from escriba.weights import parameters_by_part
 
     config = read_config(folder)
+    layers = _ngrams(folder) if config.model.cell == "counts" else parameters_by_part(config.model, config.vocab_size)
     run = Run.read(folder)
     latest = run.last("progress")
     closing = run.last("finished") if run.finished else {name: latest.get(key) for name, key in LATEST.items()}
@@ -35,8 +37,8 @@ def facts(folder: Path) -> dict[str, Any]:
         "cell": config.model.cell,
         "unit": config.text.unit,
         "vocab_size": config.vocab_size,
-        "parameters": count_parameters(config.model, config.vocab_size),
-        "layers": parameters_by_part(config.model, config.vocab_size),
+        "parameters": sum(layers.values()),
+        "layers": layers,
         "bytes": sum(file.stat().st_size for file in folder.glob("model.safetensors")),
         "finished": run.finished,
         "corpus": run.last("begun").get("corpus", {}),
@@ -50,6 +52,16 @@ def facts(folder: Path) -> dict[str, Any]:
         "kept": kept_weights(folder),
         "settings": config.to_json(),
     }
+
+
+def _ngrams(folder: Path) -> dict[str, int]:
+    """How many n-grams of each length a model that counts holds."""
+    from escriba.checkpoint import load_folder
+    from escriba.engine.ngrams import levels
+
+    files = load_folder(folder)
+    ends = levels(files.weights["ngrams.keys"], files.config.vocab_size)
+    return {f"{n}-grams": end - start for n, (start, end) in enumerate(pairwise(ends), 1)}
 
 
 @click.command("list")
@@ -75,9 +87,10 @@ def list_command(folder: str, as_json: bool) -> None:
         if "error" in row:
             click.echo(f"{row['model']:<{width}}  damaged: {row['error']}")
             continue
+        what = "n-grams   " if row["cell"] == "counts" else "parameters"
         bits = f"{row['bits_per_char']:.3f} bits per character" if row["bits_per_char"] is not None else "not measured"
         state = "" if row["finished"] else "  (unfinished)"
-        click.echo(f"{row['model']:<{width}}  {row['cell']:<5} {row['parameters']:>11,} parameters  {bits}{state}")
+        click.echo(f"{row['model']:<{width}}  {row['cell']:<6} {row['parameters']:>11,} {what}  {bits}{state}")
 
 
 @click.command("show", no_args_is_help=True)
@@ -94,10 +107,12 @@ def show_command(model: str, as_json: bool) -> None:
         return
     corpus = found["corpus"]
     click.echo(f"{found['model']}: {found['bytes'] / 1e6:.1f} MB, {'finished' if found['finished'] else 'unfinished'}")
-    click.echo("\nnetwork")
+    counts = found["cell"] == "counts"
+    click.echo("\nn-grams" if counts else "\nnetwork")
     for part, count in found["layers"].items():
         click.echo(f"  {part:<12} {count:>12,}")
-    click.echo(f"  {'all':<12} {found['parameters']:>12,} parameters; {found['vocab_size']:,} symbols of the unit {found['unit']}")
+    what = "n-grams" if counts else "parameters"
+    click.echo(f"  {'all':<12} {found['parameters']:>12,} {what}; {found['vocab_size']:,} symbols of the unit {found['unit']}")
     if corpus:
         click.echo(f"\ntext\n  {corpus['characters']:,} characters from {', '.join(corpus['sources'][:5]) or 'Python'}")
         click.echo(f"  {corpus['train_symbols']:,} symbols learnt from, {corpus['held_out_symbols']:,} held out")

@@ -35,7 +35,13 @@ COMMANDS = {
     "list": _Entry("Make", "look", "List the models here."),
     "show": _Entry("Make", "look", "Show a model: network, text, best, curve."),
     "generate": _Entry("Write", "write", "Write text."),
+    "write": _Entry("Write", "pick", "Write with a model: you pick the next symbol, word or line."),
     "score": _Entry("Read", "score", "Score a text: log-likelihood, bits per character."),
+    "recall": _Entry("Read", "recall", "Show what of a text stands verbatim in the training text."),
+    "rank": _Entry("Read", "rank", "Rank texts, or all orders of a word's letters."),
+    "evaluate": _Entry("Read", "evaluate", "Measure models on a whole text: loss, its error, bits per character."),
+    "next": _Entry("Read", "next", "Show what may come after a text: bars of the likeliest symbols."),
+    "plot": _Entry("Look", "plot", "Draw a model: curve, architecture, embedding, surprisal, next."),
     "doctor": _Entry("Care", "doctor", "Check this installation, or a model."),
 }
 """Every command: its group in the help, its module, its sentence."""

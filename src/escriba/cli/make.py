@@ -68,6 +68,9 @@ def _train_options(command: Callable[..., Any]) -> Callable[..., Any]:
         setting(ModelSettings, "cell", no_default=True),
         setting(ModelSettings, "hidden_size", metavar="N", no_default=True),
         setting(ModelSettings, "num_layers", metavar="N", no_default=True),
+        setting(ModelSettings, "window", metavar="N"),
+        click.option("--codes", "codes", is_flag=True, default=None, help="ngram: each symbol enters as its id, one number."),
+        setting(ModelSettings, "order", metavar="N", no_default=True),
         setting(TrainSettings, "steps", metavar="N", no_default=True),
         setting(TrainSettings, "epochs", metavar="N", no_default=True),
         setting(TrainSettings, "minutes", metavar="N", no_default=True),
@@ -113,6 +116,7 @@ def train_command(
     escriba train shakespeare.txt --preset tutorial  as the lessons do it
     escriba train names.txt --minutes 1              a list: every line a document
     escriba train news.csv --no-header --column 2 --preset titles
+    escriba train book.txt --cell counts --order 6   an n-gram that counts, in a second: no PyTorch
     escriba train -o models/mine --resume            on from where it was stopped
     escriba train --more models/mine --minutes 10    a finished one further
     escriba train letters.txt --init-from models/mine

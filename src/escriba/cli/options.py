@@ -49,6 +49,7 @@ def text_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--strip-gutenberg", "strip_gutenberg", **flag, help="Leave out a Project Gutenberg header and licence."),  # type: ignore[arg-type]
         setting(TextSettings, "min_count", metavar="N"),
         click.option("--no-unknown", "unknown", flag_value=False, default=None, help="No <unk>: an unseen symbol is an error."),
+        click.option("--no-fingerprint", "fingerprint", flag_value=False, default=None, help="Keep no hashes of the documents."),
         setting(TextSettings, "val_fraction", metavar="SHARE"),
     ]
     for option in reversed(options):
@@ -93,7 +94,8 @@ def print_json(value: Any) -> None:
 
 
 def sampling_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The filters of drawing."""
-    for name in ("min_p", "top_p", "top_k"):
-        command = setting(SampleSettings, name, metavar="N" if name == "top_k" else "P")(command)
+    """How symbols are drawn, but for the temperature, of which a command may take several."""
+    metavars = {"temperature_cycle": "T,T[,T...]", "top_k": "N", "top_p": "P", "min_p": "P", "no_repeat": "N"}
+    for name, metavar in reversed(metavars.items()):
+        command = setting(SampleSettings, name, metavar=metavar)(command)
     return command

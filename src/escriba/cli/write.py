@@ -9,15 +9,36 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
+from click.core import ParameterSource
 
 from escriba.cli.options import given, json_option, print_json, sampling_options
 from escriba.errors import SettingsError, TextError
+from escriba.settings import SampleSettings
 
-__all__ = ["generate_command"]
+if TYPE_CHECKING:
+    from escriba.results import Text
+
+__all__ = ["generate_command", "notes_on_stderr", "opened", "prompt_from"]
+
+_ONLY_DRAWN = {
+    "temperatures": "--temperature",
+    "temperature_cycle": "--temperature-cycle",
+    "top_k": "--top-k",
+    "top_p": "--top-p",
+    "min_p": "--min-p",
+    "seed": "--seed",
+    "begins": "--begins",
+    "unique": "--unique",
+    "min_length": "--min-length",
+    "max_length": "--max-length",
+    "novel": "--novel",
+}
+"""What has no meaning for a beam search."""
 
 
 @contextmanager
@@ -41,33 +62,44 @@ def _length(ctx: click.Context, parameter: click.Parameter, value: str) -> int |
     return int(value)
 
 
-def _temperatures(ctx: click.Context, parameter: click.Parameter, value: str) -> tuple[float, ...]:
+def _temperatures(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[float, ...]:
     try:
-        return tuple(float(part) for part in value.split(","))
+        return () if value is None else tuple(float(part) for part in value.split(","))
     except ValueError:
         raise click.BadParameter(f"{value!r} is no temperature, nor several with commas between them, such as 0.3,0.8") from None
 
 
 @click.command("generate", no_args_is_help=True)
 @click.argument("model", metavar="MODEL")
-@click.option("-p", "--prompt", "prompts", multiple=True, help="What the text begins with; several make several texts.")
+@click.option("-p", "--prompt", "prompts", multiple=True, help="What the text goes on from; several make several texts.")
 @click.option("--prompt-file", metavar="FILE", help="A file (UTF-8) that holds the prompt; - is standard input.")
+@click.option("--begins", metavar="TEXT", help="What each text begins with, behind the prompt, as a part of it.")
 @click.option("-l", "--length", default="500", show_default=True, callback=_length, metavar="N", help='Characters; "none" never stops.')
 @click.option("-n", "--samples", type=click.IntRange(1, 100_000), default=1, show_default=True, metavar="N", help="Texts for each prompt.")
 @click.option(
-    "--temperature", "temperatures", default="0.8", show_default=True, callback=_temperatures, metavar="T[,T...]",
-    help="0 always takes the likeliest, 1 is the model's own, more is wilder; several make a block for each.",
+    "--temperature", "temperatures", callback=_temperatures, metavar="T[,T...]",
+    help="0 always takes the likeliest, 1 is the model's own, more is wilder; several make a block for each. [default: 0.8]",
 )  # fmt: skip
 @sampling_options
+@click.option("--beam", type=int, metavar="N", help="Draw nothing: search for the likeliest texts, N beginnings at a time, 1 to 64.")
+@click.option("--length-penalty", type=float, metavar="A", help="With --beam: 0 prefers short texts, 1 does not; 0 to 2. [default: 0]")
+@click.option("--unique", is_flag=True, help="Write no text twice.")
+@click.option("--min-length", type=click.IntRange(0), metavar="N", help="Write no text of fewer characters.")
+@click.option("--max-length", type=click.IntRange(0), metavar="N", help="Write no text that does not end by itself within N characters.")
+@click.option("--novel", is_flag=True, help="Write no text that stands in the training text: as a document, or as a whole line or lines.")
+@click.option("--against", multiple=True, metavar="FILE", help="With --novel: the training text, if it is elsewhere now, or another one.")
 @click.option("--seed", type=click.IntRange(0), metavar="N", help="The same seed writes the same text. [default: another one each time]")
 @click.option("--stop", multiple=True, help="End before this string; may be given several times. \\n is a line's end.")
 @click.option("--no-prompt", is_flag=True, help="Print the continuation only.")
 @click.option("--at", metavar="MOMENT", help="Weights of an earlier moment that was kept, such as epoch:3.")
 @click.option("-o", "--out", metavar="FILE", help="Write into a file instead of standard output.")
 @json_option
+@click.pass_context
 def generate_command(
-    model: str, prompts: tuple[str, ...], prompt_file: str | None, length: int | None, samples: int, temperatures: tuple[float, ...],
-    seed: int | None, stop: tuple[str, ...], no_prompt: bool, at: str | None, out: str | None, as_json: bool, **filters: Any,
+    ctx: click.Context, /, model: str, prompts: tuple[str, ...], prompt_file: str | None, begins: str | None, length: int | None,
+    samples: int, temperatures: tuple[float, ...], beam: int | None, length_penalty: float | None, unique: bool, min_length: int | None,
+    max_length: int | None, novel: bool, against: tuple[str, ...], seed: int | None, stop: tuple[str, ...], no_prompt: bool,
+    at: str | None, out: str | None, as_json: bool, **sampling: Any,
 ) -> None:  # fmt: skip
     """Write text with a model.
 
@@ -76,22 +108,34 @@ def generate_command(
     \b
     escriba generate book --prompt "Once upon a time"
     escriba generate book --temperature 0.3,0.8,1.2 --seed 7
-    escriba generate names -n 20
+    escriba generate names -n 20 --unique --begins "Mar" --max-length 12
+    escriba generate book -p "The old " --beam 8 --length 60
     escriba generate book -l none --stop "\\n\\n"
     """
     import escriba.api
     from escriba.inference.reading import fresh_seed
 
     loaded = escriba.api.load(model, at=at)
-    texts = [*prompts, _read_prompt(prompt_file)] if prompt_file is not None else list(prompts) or [""]
+    texts = [*prompts, prompt_from(prompt_file)] if prompt_file is not None else list(prompts) or [""]
     stops = tuple(one.replace("\\n", "\n").replace("\\t", "\t") for one in stop)
+    wanted = given({"unique": unique or None, "min_length": min_length, "max_length": max_length})
+    if against and not novel:
+        raise SettingsError("--against without --novel", expected="--novel beside it")
+    if novel:
+        wanted["keep"] = partial(loaded.is_novel, against=against or None)
+    if "max_length" in wanted and _is_default(ctx, "length"):
+        length = None
+    options = {"stop": stops, **given({"begins": begins, **sampling})}
+    if temperatures and "temperature_cycle" in options:
+        raise SettingsError("--temperature with --temperature-cycle", expected="one of them")
+    _check_beam(ctx, beam)
     seed = fresh_seed() if seed is None else seed
-    sink = None if out is None else _opened(out)
-    single = len(texts) * samples * len(temperatures) == 1
+    sink = None if out is None else opened(out)
+    blocks: list[tuple[float | None, list[Text]]] = []
     try:
-        if single and not as_json:
+        if beam is None and not wanted and not as_json and len(texts) * samples * max(1, len(temperatures)) == 1:
             with notes_on_stderr():
-                pieces = loaded.stream(texts[0], length, seed=seed, stop=stops, temperature=temperatures[0], **given(filters))
+                pieces = loaded.stream(texts[0], length, seed=seed, **options, **given({"temperature": (*temperatures, None)[0]}))
             if not no_prompt:
                 click.echo(texts[0], nl=False, file=sink)
             for piece in pieces:
@@ -99,20 +143,27 @@ def generate_command(
             click.echo(file=sink)
             click.echo(f"seed {seed}", err=True)
             return
-        if length is None:
-            raise SettingsError("--length none with several texts, or with --json", expected="a number of characters, or one text alone")
-        blocks = {}
+        if length is None and (max_length is None or beam is not None):
+            raise SettingsError(
+                f"--length none with {'--beam' if beam is not None else 'several texts, or with --json'}",
+                expected="a number of characters, or one text alone",
+            )
         with notes_on_stderr():
-            for temperature in temperatures:
-                blocks[temperature] = loaded.generate(
-                    texts, length, samples=samples, seed=seed, stop=stops, temperature=temperature, **given(filters)
-                )
+            if beam is not None and length is not None:
+                values = given({"no_repeat": sampling["no_repeat"], "length_penalty": length_penalty})
+                found = [loaded.beam(text, length, width=beam, samples=samples, stop=stops, **values) for text in texts]
+                blocks.append((None, [one for several in found for one in several]))
+            else:
+                usual = () if "temperature_cycle" in options else (SampleSettings().temperature,)
+                for temperature in temperatures or usual or (None,):
+                    values = {**options, **wanted, **given({"temperature": temperature})}
+                    blocks.append((temperature, loaded.generate(texts, length, samples=samples, seed=seed, **values)))
         if as_json:
-            print_json({"texts": [{**made.as_dict(), "temperature": t} for t, block in blocks.items() for made in block]})
+            print_json({"texts": [{**made.as_dict(), "temperature": t} for t, block in blocks for made in block]})
             return
-        lines = loaded.tokenizer.eos_id is not None and all("\n" not in made for block in blocks.values() for made in block)
-        for temperature, block in blocks.items():
-            if len(temperatures) > 1:
+        lines = loaded.tokenizer.eos_id is not None and all("\n" not in made for _, block in blocks for made in block)
+        for temperature, block in blocks:
+            if len(blocks) > 1:
                 click.echo(f"--- temperature {temperature:g} ---", file=sink)
             for made in block:
                 click.echo(made.continuation if no_prompt else made, file=sink)
@@ -121,17 +172,42 @@ def generate_command(
     finally:
         if sink is not None:
             sink.close()
-    click.echo(f"seed {seed}", err=True)
+    if beam is None:
+        click.echo(f"seed {seed}", err=True)
 
 
-def _opened(name: str) -> TextIO:
+def _is_default(ctx: click.Context, name: str) -> bool:
+    return ctx.get_parameter_source(name) is ParameterSource.DEFAULT
+
+
+def _check_beam(ctx: click.Context, beam: int | None) -> None:
+    """Sees that nothing is asked of a beam search that only drawing can give, nor the other way round.
+
+    Raises:
+        SettingsError: it is.
+    """
+    if beam is None:
+        if not _is_default(ctx, "length_penalty"):
+            raise SettingsError("--length-penalty without --beam", expected="--beam N beside it")
+        return
+    shown = {name: option for name, option in _ONLY_DRAWN.items() if not _is_default(ctx, name)}
+    if shown:
+        raise SettingsError(f"--beam with {', '.join(shown.values())}", expected="one or the other: a beam search draws nothing")
+
+
+def opened(name: str) -> TextIO:
+    """A file to write a text into.
+
+    Raises:
+        TextError: it cannot be written.
+    """
     try:
         return Path(name).open("w", encoding="utf-8", newline="\n", errors="backslashreplace")
     except OSError as error:
         raise TextError(f"{name} cannot be written: {error.strerror or error}", hint="choose another file with -o") from error
 
 
-def _read_prompt(name: str) -> str:
+def prompt_from(name: str) -> str:
     """A prompt from a file or standard input; a file's last line end does not belong to it."""
     try:
         content = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()

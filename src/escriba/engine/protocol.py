@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +33,7 @@ Floats = npt.NDArray[np.float64]
 """Log-probabilities and uniforms."""
 Ids = npt.NDArray[np.int64]
 """Integer ids of symbols, 0 to vocab_size - 1."""
-State = tuple[tuple[Array, ...], ...]
+State = tuple[tuple[npt.NDArray[Any], ...], ...]
 """Layer by layer the arrays of its state; axis 0 of every array is the batch."""
 
 _LOGITS_PER_CHUNK = 2**19

@@ -31,14 +31,14 @@ _LONGEST_DOT = 8192
 """Longest dot product that is left to BLAS at once: OpenBLAS gives those over 10,000 to several threads."""
 
 _RowState = tuple[Array, ...]
-"""The state of one layer for one row: vectors of length H."""
+"""The state of one layer for one row: vectors as long as `weights.state_specs` says."""
 
 
 class _Layer(NamedTuple):
-    """The weights of one recurrent layer."""
+    """The weights of one layer."""
 
     weight_ih: Array  # (G, width of what enters)
-    weight_hh: Array  # (G, H)
+    weight_hh: Array  # (G, H); ngram: (G, numbers of the state), the columns that meet what entered before
     bias_ih: Array  # (G,): the only bias, unless the cell has two
     bias_hh: Array | None  # (G,)
 
@@ -98,8 +98,13 @@ def _lstm(x_G: Array, state: _RowState, layer: _Layer, model: ModelSettings) -> 
     return o * np.tanh(c), c
 
 
-_CELLS: Mapping[str, Callable[[Array, _RowState, _Layer, ModelSettings], _RowState]] = {"rnn": _rnn, "gru": _gru, "lstm": _lstm}
-"""Each cell: (W_ih x + bias, state, weights, shape) -> new state, of which the first vector is the output."""
+_CELLS: Mapping[str, Callable[[Array, _RowState, _Layer, ModelSettings], _RowState]] = {
+    "rnn": _rnn, "gru": _gru, "lstm": _lstm, "ngram": _rnn,
+}  # fmt: skip
+"""Each cell: (W_ih x + bias, state, weights, shape) -> new state, of which the first vector is the output.
+
+An ngram has the equation of the rnn, but its state is what entered before, not what it gave. Source: Bengio et al. 2003.
+"""
 
 
 class ReferenceEngine(Engine):
@@ -123,16 +128,8 @@ class ReferenceEngine(Engine):
             raise SettingsError("the weights hold no vector 'output.bias'", expected="the tensors of " + model.cell)
         self.vocab_size = len(weights["output.bias"])
         arrays = self._checked(weights)
-        self._layers = [
-            _Layer(
-                arrays[f"layers.{at}.weight_ih"],
-                arrays[f"layers.{at}.weight_hh"],
-                arrays[f"layers.{at}.bias_ih"] if f"layers.{at}.bias_ih" in arrays else arrays[f"layers.{at}.bias"],
-                arrays.get(f"layers.{at}.bias_hh"),
-            )
-            for at in range(model.num_layers)
-        ]
-        self._embedding_VE = arrays.get("embedding.weight")
+        self._layers = [self._layer(arrays, at) for at in range(model.num_layers)]
+        self._embedding_VE = np.arange(self.vocab_size, dtype=self.dtype)[:, None] if model.codes else arrays.get("embedding.weight")
         self._output_VH = arrays["embedding.weight" if model.tied else "output.weight"]
         self._output_bias_V = arrays["output.bias"]
         self._table_VG = self._input_table()
@@ -149,6 +146,15 @@ class ReferenceEngine(Engine):
                 met = f"the tensor {spec.name!r} " + ("is missing" if shape is None else f"has the shape {shape}")
                 raise SettingsError(met, expected=f"the shape {spec.shape}")
         return {spec.name: np.ascontiguousarray(weights[spec.name], dtype=self.dtype) for spec in specs}
+
+    def _layer(self, arrays: Mapping[str, Array], at: int) -> _Layer:
+        """The weights of the layer with this number; an ngram's matrix is parted into what meets the state and what meets the input."""
+        named = {name.rpartition(".")[2]: array for name, array in arrays.items() if name.startswith(f"layers.{at}.")}
+        if self.model.cell == "ngram":
+            width = named["weight_ih"].shape[1] // self.model.window
+            before, now = np.hsplit(named["weight_ih"], [named["weight_ih"].shape[1] - width])
+            return _Layer(np.ascontiguousarray(now), np.ascontiguousarray(before), named["bias"], None)
+        return _Layer(named["weight_ih"], named["weight_hh"], named["bias_ih" if "bias_ih" in named else "bias"], named.get("bias_hh"))
 
     def _input_table(self) -> Array | None:
         """The first layer's input product of every symbol, (V, G), or None where the table would be large."""
@@ -190,25 +196,39 @@ class ReferenceEngine(Engine):
             for b, ids_T in enumerate(ids_BT):
                 row = [tuple(array[b].astype(self.dtype, copy=False) for array in layer) for layer in state]
                 for t, token in enumerate(ids_T.tolist()):
-                    row = self._row_step(token, row)
+                    output_H, row = self._row_step(token, row)
                     if logits_BTV is not None:
-                        logits_BTV[b, t] = _product(self._output_VH, row[-1][0]) + self._output_bias_V
+                        logits_BTV[b, t] = _product(self._output_VH, output_H) + self._output_bias_V
                 for layer_after, layer_row in zip(after, row, strict=True):
                     for array, vector in zip(layer_after, layer_row, strict=True):
                         array[b] = vector
         return after
 
-    def _row_step(self, token: int, row: list[_RowState]) -> list[_RowState]:
-        """One symbol through all layers of one row."""
+    def _row_step(self, token: int, row: list[_RowState]) -> tuple[Array, list[_RowState]]:
+        """One symbol through all layers of one row: the last layer's output, and the new state."""
         cell = _CELLS[self.model.cell]
         new: list[_RowState] = []
+        x: Array | None = None
         for layer, before in zip(self._layers, row, strict=True):
-            if new:
-                x_G = _product(layer.weight_ih, new[-1][0]) + layer.bias_ih
-            elif self._table_VG is not None:
+            if x is None and self._table_VG is not None:
                 x_G = self._table_VG[token]
             else:
-                assert self._embedding_VE is not None  # one-hot input always has its table
-                x_G = _product(layer.weight_ih, self._embedding_VE[token]) + layer.bias_ih
-            new.append(cell(x_G, before, layer, self.model))
-        return new
+                x_G = _product(layer.weight_ih, self._input(token) if x is None else x) + layer.bias_ih
+            after = cell(x_G, before, layer, self.model)
+            if self.model.cell == "ngram":
+                entered = self._input(token) if x is None else x
+                new.append((np.concatenate([before[0], entered])[len(entered) :],))
+            else:
+                new.append(after)
+            x = after[0]
+        assert x is not None  # there is a layer
+        return x, new
+
+    def _input(self, token: int) -> Array:
+        """What enters the first layer."""
+        if self._embedding_VE is None:
+            one_hot = np.zeros(self.vocab_size, self.dtype)
+            one_hot[token] = 1
+            return one_hot
+        entering: Array = self._embedding_VE[token]
+        return entering

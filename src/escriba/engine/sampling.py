@@ -1,8 +1,8 @@
-"""From logits to one symbol: bans, temperature, top-k, top-p, min-p, and one draw; pure functions in float64.
+"""From logits to one symbol: bans, repeated runs, temperature, top-k, top-p, min-p, and one draw; pure functions in float64.
 
 It knows nothing of models, states or random generators: the uniform numbers are given to it.
 
-Shapes: B batch, V vocabulary.
+Shapes: B batch, V vocabulary, N symbols.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from escriba.errors import EscribaError, SettingsError
 from escriba.settings import SampleSettings
 
-__all__ = ["Sampling", "choose", "draw", "filtered", "log_softmax"]
+__all__ = ["Sampling", "choose", "draw", "filtered", "likeliest", "log_softmax", "repeats"]
 
 _Floats = npt.NDArray[np.float64]
 
@@ -52,7 +52,10 @@ class Sampling:
 
     @classmethod
     def of(cls, settings: SampleSettings, banned: Sequence[int] = ()) -> Sampling:
-        """The sampling that a person's settings ask for, with the ids that must not be drawn."""
+        """The sampling that a person's settings ask for, with the ids that must not be drawn.
+
+        What depends on the text (`no_repeat`, `temperature_cycle`) is not in it: `inference.drawing` makes a sampling for each symbol.
+        """
         return cls(settings.temperature, settings.top_k, settings.top_p, settings.min_p, tuple(int(one) for one in banned))
 
 
@@ -116,7 +119,7 @@ def filtered(logits: npt.ArrayLike, sampling: Sampling) -> _Floats:
         probs_V = np.exp((log_probs_V - top) / sampling.temperature)
     probs_V /= probs_V.sum()
     if sampling.top_k is not None and sampling.top_k < len(probs_V):
-        probs_V = _only(probs_V, _likeliest(probs_V, sampling.top_k))
+        probs_V = _only(probs_V, likeliest(probs_V, sampling.top_k))
     if sampling.top_p is not None and sampling.top_p < 1.0:
         order = np.argsort(-probs_V, kind="stable")
         reached = int(np.searchsorted(np.cumsum(probs_V[order]), sampling.top_p - _ROUNDING))
@@ -126,11 +129,38 @@ def filtered(logits: npt.ArrayLike, sampling: Sampling) -> _Floats:
     return probs_V
 
 
-def _likeliest(probs_V: _Floats, k: int) -> npt.NDArray[np.intp]:
-    """The k likeliest ids, the lower ones among equals, without sorting the whole vocabulary."""
-    least = np.partition(probs_V, -k)[-k]
-    above = np.flatnonzero(probs_V > least)
-    return np.concatenate([above, np.flatnonzero(probs_V == least)[: k - len(above)]])
+def likeliest(values: _Floats, k: int) -> npt.NDArray[np.intp]:
+    """Where the k largest values stand, in no order; the first among equals. Not all are sorted.
+
+    Args:
+        values: numbers of shape (N,).
+        k: 1 to N.
+    """
+    least = np.partition(values, -k)[-k]
+    above = np.flatnonzero(values > least)
+    return np.concatenate([above, np.flatnonzero(values == least)[: k - len(above)]])
+
+
+def repeats(ids: npt.ArrayLike, run: int) -> npt.NDArray[np.int64]:
+    """The symbols that would complete a run of symbols which already stands in a text, in ascending order, each once.
+
+    Args:
+        ids: the text so far, integers of shape (N,).
+        run: how many symbols a run has, 2 or more.
+
+    Source:
+        Paulus, Xiong and Socher 2017, "A Deep Reinforced Model for Abstractive Summarization", section 2.5, of three words.
+    """
+    ids_N = np.asarray(ids, dtype=np.int64)
+    if len(ids_N) < run:
+        return np.empty(0, dtype=np.int64)
+    last = len(ids_N) - 1
+    ends = np.flatnonzero(ids_N[run - 2 : last] == ids_N[last]) + run - 2  # where the text's last run - 1 symbols stood before, too
+    for back in range(1, run - 1):
+        ends = ends[ids_N[ends - back] == ids_N[last - back]]
+        if len(ends) == 0:
+            break
+    return np.unique(ids_N[ends + 1])
 
 
 def _only(probs_V: _Floats, kept: npt.NDArray[np.intp]) -> _Floats:

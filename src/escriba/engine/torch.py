@@ -16,12 +16,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from escriba.engine.protocol import Array, Engine, Floats, Ids, State
-from escriba.engine.sampling import Sampling, choose
+from escriba.engine.protocol import Array, Engine, Floats, Ids, Reading, State, join_states, state_rows
+from escriba.engine.sampling import Sampling, choose, log_softmax
 from escriba.errors import SettingsError
 from escriba.model.language_model import LanguageModel, ModelState
 
 __all__ = ["TorchEngine"]
+
+_MOST_NUMBERS = 2**22
+"""Numbers in the logits, or in the gates, of one piece of `read`: 16 MB in float32, far under the 64 MB that must never be passed."""
 
 
 class TorchEngine(Engine):
@@ -72,6 +75,25 @@ class TorchEngine(Engine):
                 ids_BT[:, t] = ids_B
             return ids_BT, log_probs_BT, _state_to_numpy(live)
 
+    def read(self, ids: npt.ArrayLike, targets: npt.ArrayLike, state: State, *, ranks: bool = False, top: int = 0) -> tuple[Reading, State]:
+        """T symbols a row, in pieces of time and rows; of the logits only what is asked for leaves PyTorch. See `Engine.read`."""
+        ids_BT, targets_BT = self.checked_ids(ids, state, axes=2), self.checked_ids(targets, state, axes=2)
+        rows = max(1, _MOST_NUMBERS // self.vocab_size)
+        cuts = [slice(start, start + rows) for start in range(0, len(ids_BT), rows)]
+        with self._running():
+            read = [self._read_rows(ids_BT[cut], targets_BT[cut], state_rows(state, range(len(ids_BT))[cut]), ranks, top) for cut in cuts]
+        columns = [None if column[0] is None else np.concatenate(column) for column in zip(*(one for one, _ in read), strict=True)]
+        return Reading(*columns), join_states([after for _, after in read])  # type: ignore[arg-type]
+
+    def _read_rows(self, ids_BT: Ids, targets_BT: Ids, state: State, ranks: bool, top: int) -> tuple[Reading, State]:
+        """`read` of rows that are few enough for one step's logits of all."""
+        live, parts = self._state_to_torch(state), []
+        chunk = max(1, _MOST_NUMBERS // (len(ids_BT) * max(self.vocab_size, 4 * self.net.settings.hidden_size)))
+        for start in range(0, ids_BT.shape[1], chunk):
+            logits_BTV, live = self.net(self._to_torch(ids_BT[:, start : start + chunk]), live)
+            parts.append(_reading_of(logits_BTV, self._to_torch(targets_BT[:, start : start + chunk]), ranks, top))
+        return Reading.joined(parts), _state_to_numpy(live)
+
     @contextlib.contextmanager
     def _running(self) -> Iterator[None]:
         """No gradients, no dropout; afterwards every part of the network is in the mode in which it was."""
@@ -92,6 +114,26 @@ class TorchEngine(Engine):
     def _state_to_torch(self, state: State) -> ModelState:
         dtype = self.net.output.weight.dtype
         return tuple(tuple(self._to_torch(array).to(dtype) for array in layer) for layer in state)
+
+
+def _reading_of(logits_BTV: torch.Tensor, targets_BT: torch.Tensor, ranks: bool, top: int) -> Reading:
+    """`protocol.reading_of` in PyTorch, without an array of all log-probabilities."""
+    logits_BTV = logits_BTV if logits_BTV.dtype == torch.float64 else logits_BTV.float()
+    met_BT1 = logits_BTV.gather(-1, targets_BT[..., None])
+    sum_BT1 = logits_BTV.logsumexp(-1, keepdim=True)
+    if not torch.isfinite(sum_BT1).all():
+        log_softmax(_to_numpy(logits_BTV))  # says in words that the model's numbers are not finite
+    log_probs_BT = _to_numpy((met_BT1 - sum_BT1)[..., 0]).astype(np.float64)
+    ranks_BT = top_ids = top_log_probs = None
+    if ranks:
+        lower_V = torch.arange(logits_BTV.shape[-1], device=targets_BT.device)
+        before_BT = (logits_BTV > met_BT1).sum(-1) + ((logits_BTV == met_BT1) & (lower_V < targets_BT[..., None])).sum(-1)
+        ranks_BT = (before_BT + 1).cpu().numpy()
+    if top:
+        ids_BTK = logits_BTV.argsort(stable=True, dim=-1, descending=True)[..., :top]
+        top_ids = ids_BTK.cpu().numpy()
+        top_log_probs = _to_numpy(logits_BTV.gather(-1, ids_BTK) - sum_BT1).astype(np.float64)
+    return Reading(log_probs_BT, ranks_BT, top_ids, top_log_probs)
 
 
 def _to_numpy(tensor: torch.Tensor) -> Array:

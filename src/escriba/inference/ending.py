@@ -6,13 +6,14 @@ It knows no model: it is given ids one after another and gives out the text that
 from __future__ import annotations
 
 import bisect
+import copy
 from collections.abc import Sequence
 from typing import Literal
 
 from escriba.errors import SettingsError
 from escriba.text.vocabulary import IncrementalDecoder
 
-__all__ = ["Ending", "FinishReason", "checked_length", "checked_stops"]
+__all__ = ["Ending", "FinishReason", "checked_begins", "checked_length", "checked_room", "checked_stops"]
 
 FinishReason = Literal["stop", "length", "eos"]
 """Why a text ended."""
@@ -88,6 +89,13 @@ class Ending:
             del self._ends[:passed]
         return text[: len(text) - kept]
 
+    def copy(self) -> Ending:
+        """An independent one that has seen the same."""
+        other = copy.copy(self)
+        other._decoder = self._decoder.copy()
+        other._ends = list(self._ends)
+        return other
+
     def _cut(self, shown: int, *, fresh: int) -> int | None:
         """Where the text ends, if it does now: `fresh` characters at the end of what is held are new."""
         old = len(self._held) - fresh
@@ -145,3 +153,24 @@ def checked_length(length: object) -> int:
     if isinstance(length, bool) or not isinstance(length, int) or length < 0:
         raise SettingsError(f"length is {length!r}", expected="a number of characters, 0 or more")
     return length
+
+
+def checked_begins(begins: object) -> str:
+    """What texts begin with.
+
+    Raises:
+        SettingsError: it is no string.
+    """
+    if not isinstance(begins, str):
+        raise SettingsError(f"begins is {begins!r:.60}, of type {type(begins).__name__}", expected="a text (str)")
+    return begins
+
+
+def checked_room(begins: str, length: int | None) -> None:
+    """Sees that what texts begin with fits into their length.
+
+    Raises:
+        SettingsError: it does not.
+    """
+    if length is not None and len(begins) > length:
+        raise SettingsError(f"the texts are to begin with {len(begins)} characters and to have {length}", expected="a greater length")

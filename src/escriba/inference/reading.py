@@ -12,20 +12,30 @@ Shapes: B batch, T time, V vocabulary, N symbols.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
-from escriba.engine.protocol import Engine, Floats, Ids, State, time_chunk
+from escriba.engine.protocol import Engine, Floats, Ids, Reading, State, reading_of, state_rows
 from escriba.engine.sampling import log_softmax
 from escriba.errors import SettingsError
-from escriba.text.tokenizer import Tokenizer
+from escriba.text.tokenizer import CharTokenizer, Tokenizer, WordTokenizer
 
 __all__ = ["Position", "Reader", "as_texts", "fresh_seed", "uniform_stream"]
 
 _MOST_NAMED = 10
 """Unseen symbols that a notice names; the others are counted."""
+
+_MOST_ROWS = 128
+"""Texts read side by side."""
+
+_MOST_LOGITS = 2**21
+"""Logits of one step of all the texts read side by side: 16 MiB in float64."""
+
+_MOST_PLACES = 2**20
+"""Places of all the texts read side by side, padding included."""
 
 
 @dataclass(frozen=True)
@@ -92,28 +102,80 @@ class Reader:
         return Position(self.engine.feed(before[None, :], position.state), int(ids[-1]))
 
     def read(self, position: Position, ids: Ids) -> tuple[Floats, Position]:
-        """The log-probability of each of some more symbols in nats, (N,), and the place after them.
+        """The log-probability of each of some more symbols in nats, (N,), and the place after them. See `look`."""
+        if len(ids) == 0:
+            return np.empty(0), position
+        reading, after = self.look(position, ids)
+        return reading.log_probs[0], after
+
+    def look(self, position: Position, ids: Ids, *, ranks: bool = False, top: int = 0) -> tuple[Reading, Position]:
+        """What `Engine.read` finds of some more symbols, in one row, (1, N), and the place after them.
 
         The logits are made in chunks of time, so that a text of any length fits in memory.
+
+        Args:
+            position: where they begin.
+            ids: the symbols, (N,), N at least 1.
+            ranks: also each symbol's rank.
+            top: also so many of the likeliest symbols at each place; never more than there are.
         """
-        log_probs = np.empty(len(ids))
-        if len(ids) == 0:
-            return log_probs, position
-        done = 0
-        if position.last is None:
-            start_V, _ = self.next_log_probs(position)
-            log_probs[0] = start_V[ids[0]]
-            position = Position(position.state, int(ids[0]))
-            done = 1
-        chunk = time_chunk(1, self.engine.vocab_size)
-        while done < len(ids):
-            target_T = ids[done : done + chunk]
-            input_T = np.concatenate([[position.last], target_T[:-1]]).astype(np.int64)
-            logits_BTV, state = self.engine.advance(input_T[None, :], position.state)
-            log_probs[done : done + len(target_T)] = log_softmax(logits_BTV[0])[np.arange(len(target_T)), target_T]
-            position = Position(state, int(target_T[-1]))
-            done += len(target_T)
-        return log_probs, position
+        top = min(top, self.engine.vocab_size)
+        parts, state, inputs, targets = self._begun(position, ids[None, :], ranks, top)
+        if targets.shape[1]:
+            reading, state = self.engine.read(inputs, targets, state, ranks=ranks, top=top)
+            parts.append(reading)
+        return Reading.joined(parts), Position(state, int(ids[-1]))
+
+    def look_many(self, position: Position, rows: Sequence[Ids], *, ranks: bool = False) -> list[Reading]:
+        """What `look` finds of several texts, each after the same place, in batches of texts of like length.
+
+        Args:
+            position: where each begins.
+            rows: the symbols of each, (N,), N at least 1.
+            ranks: also each symbol's rank.
+
+        Returns:
+            A reading for each, (1, N), in their order.
+        """
+        found: dict[int, Reading] = {}
+        order = sorted(range(len(rows)), key=lambda at: -len(rows[at]))
+        while order:
+            longest = len(rows[order[0]])
+            size = max(1, min(_MOST_ROWS, _MOST_LOGITS // self.engine.vocab_size, _MOST_PLACES // longest))
+            batch, order = order[:size], order[size:]
+            ids_BT = np.zeros((len(batch), longest), dtype=np.int64)
+            for ids_T, at in zip(ids_BT, batch, strict=True):
+                ids_T[: len(rows[at])] = rows[at]
+            same = Position(state_rows(position.state, np.zeros(len(batch), dtype=np.int64)), position.last)
+            parts, state, inputs, targets = self._begun(same, ids_BT, ranks, 0)
+            if targets.shape[1]:
+                parts.append(self.engine.read(inputs, targets, state, ranks=ranks)[0])
+            whole = Reading.joined(parts)
+            for b, at in enumerate(batch):
+                columns = [None if column is None else column[b : b + 1, : len(rows[at])] for column in whole]
+                found[at] = Reading(*columns)  # type: ignore[arg-type]
+        return [found[at] for at in range(len(rows))]
+
+    def _begun(self, position: Position, ids_BT: Ids, ranks: bool, top: int) -> tuple[list[Reading], State, Ids, Ids]:
+        """The first symbols where no network gives them, and what is left to be read: the state, the ids (B, T), what comes after each."""
+        if position.last is not None:
+            last_B1 = np.full((len(ids_BT), 1), position.last, dtype=np.int64)
+            return [], position.state, np.concatenate([last_B1, ids_BT[:, :-1]], axis=1), ids_BT
+        start_V, _ = self.next_log_probs(position)
+        start_B1V = np.broadcast_to(start_V, (len(ids_BT), 1, len(start_V)))
+        return [reading_of(start_B1V, ids_BT[:, :1], ranks=ranks, top=top)], position.state, ids_BT[:, :-1], ids_BT[:, 1:]
+
+    def pieces(self, normal: str) -> tuple[str, ...]:
+        """A normalized text cut into its symbols as they stand there, an unseen one too: joined they are the text.
+
+        A byte that does not complete a character is an empty piece; the last one of the character is the character.
+        """
+        if isinstance(self.tokenizer, CharTokenizer):
+            return tuple(normal)
+        if isinstance(self.tokenizer, WordTokenizer):
+            return tuple(chain.from_iterable(self.tokenizer.cut_pieces([normal])))
+        widths = [len(letter.encode("utf-8")) for letter in normal]
+        return tuple(chain.from_iterable((*[""] * (width - 1), letter) for letter, width in zip(normal, widths, strict=True)))
 
     def notice(self, unknown: dict[str, int]) -> str:
         """A sentence that names the symbols of a prompt which the model has never seen."""

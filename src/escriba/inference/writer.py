@@ -14,7 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from escriba.engine.protocol import Engine, Floats, State
-from escriba.engine.sampling import Sampling, draw, filtered
+from escriba.engine.sampling import draw, filtered
+from escriba.errors import SettingsError
+from escriba.inference.drawing import Drawing
 from escriba.inference.ending import Ending, FinishReason, checked_length, checked_stops
 from escriba.inference.reading import Position, Reader, as_texts, fresh_seed, uniform_stream
 from escriba.settings import SampleSettings
@@ -98,6 +100,7 @@ class Writer:
         self.finished: FinishReason | None = None
         self.notices: tuple[str, ...] = (self._reader.notice(unknown),) if unknown else ()
         self._ids: list[int] = ids.tolist()
+        self._prompt_length = len(self._ids)
         self._decoder = tokenizer.decoder()
         self._position = self._reader.skip(self._reader.begin(), ids)
         self._looked: tuple[Floats, State] | None = None  # the next symbol's log-probabilities, once asked for
@@ -106,6 +109,16 @@ class Writer:
     def ids(self) -> tuple[int, ...]:
         """The ids of the whole text, the prompt's included, without the ``<eos>`` that begins a document."""
         return tuple(self._ids)
+
+    @property
+    def banned(self) -> tuple[int, ...]:
+        """The ids that are never written: ``<unk>``."""
+        return self._reader.banned
+
+    @property
+    def eos_id(self) -> int | None:
+        """The id of ``<eos>``; None in a model of one stream."""
+        return self._reader.tokenizer.eos_id
 
     def next(self) -> Distribution:
         """How likely each symbol is to come next, under the model itself: before bans, temperature and filters."""
@@ -133,6 +146,26 @@ class Writer:
         if unknown:
             self.notices += (self._reader.notice(unknown),)
 
+    def take(self, token: int) -> None:
+        """Adds one symbol by its id, as if it had been written; ``<eos>`` ends the document.
+
+        Raises:
+            SettingsError: the id is not in the vocabulary, is ``<unk>``, or the document has ended.
+        """
+        tokenizer = self._reader.tokenizer
+        if not 0 <= token < tokenizer.vocab_size or token in self._reader.banned or self.finished is not None:
+            ended = " after the document has ended" if self.finished is not None else ""
+            raise SettingsError(f"id {token} cannot be written{ended}", expected=f"ids 0 to {tokenizer.vocab_size - 1}, but for <unk>")
+        if token == tokenizer.eos_id:
+            self.text += self._decoder.flush()
+            self.finished = "eos"
+            return
+        log_probs_V, state = self._look()
+        self._move(Position(state, token))
+        self.log_likelihood += float(log_probs_V[token])
+        self._ids.append(token)
+        self.text += self._decoder.push([token])
+
     def write(self, length: int = 500, *, stop: str | Sequence[str] = (), settings: SampleSettings | None = None) -> str:
         """Writes on.
 
@@ -156,7 +189,8 @@ class Writer:
         ending = Ending(self._decoder.copy(), length=checked_length(length), stop=stops, eos_id=tokenizer.eos_id)
         if self.finished is not None:
             return ""
-        sampling = Sampling.of(settings or self.settings, self._reader.banned)
+        place = len(self._ids) - self._prompt_length
+        drawing = Drawing(settings or self.settings, self._reader.banned, tokenizer.vocab_size, self._ids, place)
         written: list[int] = []
         log_probs: list[float] = []
         start = (0, self._position, self._looked)
@@ -165,7 +199,7 @@ class Writer:
         try:
             while ending.finished is None:
                 draws_before = self._uniforms.bit_generator.state
-                drawn = self._drawn(min(_CHUNK, length - ending.characters), sampling)
+                drawn = self._drawn(min(_CHUNK, length - ending.characters), drawing)
                 used = 0
                 for token, log_prob in drawn:
                     ending.push(token)
@@ -222,16 +256,17 @@ class Writer:
     def _move(self, position: Position) -> None:
         self._position, self._looked = position, None
 
-    def _drawn(self, most: int, sampling: Sampling) -> list[tuple[int, float]]:
+    def _drawn(self, most: int, drawing: Drawing) -> list[tuple[int, float]]:
         """Draws at most so many symbols, at least one, and moves behind them."""
-        if self._looked is not None or self._position.last is None:
+        if drawing.fixed is None or self._looked is not None or self._position.last is None:
             log_probs_V, state = self._look()
-            token = draw(filtered(log_probs_V, sampling), self._uniforms.random())
+            token = draw(filtered(log_probs_V, drawing.sampling()), self._uniforms.random())
+            drawing.push(token)
             self._move(Position(state, token))
             return [(token, float(log_probs_V[token]))]
         uniforms_BT = self._uniforms.random(most)[None, :]
         ids_BT, log_probs_BT, state = self._reader.engine.write(
-            np.array([self._position.last]), self._position.state, [sampling], uniforms_BT
+            np.array([self._position.last]), self._position.state, [drawing.fixed], uniforms_BT
         )
         self._move(Position(state, int(ids_BT[0, -1])))
         return list(zip(ids_BT[0].tolist(), log_probs_BT[0].tolist(), strict=True))

@@ -1,8 +1,8 @@
-"""The recurrent layers in PyTorch: rnn, gru and lstm, each as one step and as a scan over time.
+"""The layers in PyTorch: rnn, gru and lstm, which recur, and ngram, which has a window; each as one step and as a scan over time.
 
 It knows nothing of symbols, of other layers or of training.
 
-Shapes: B batch, T time, E input, H hidden, G all gates of a cell stacked (1, 3 or 4 times H).
+Shapes: B batch, T time, E input, H hidden, G all gates of a cell stacked (1, 3 or 4 times H), N symbols of a window.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from escriba.model.kernels import gru_scan
 from escriba.settings import ModelSettings
 from escriba.weights import GATES, biases
 
-__all__ = ["CELLS", "GruLayer", "Layer", "LayerState", "LstmLayer", "RnnLayer"]
+__all__ = ["CELLS", "GruLayer", "Layer", "LayerState", "LstmLayer", "NgramLayer", "RecurrentLayer", "RnnLayer"]
 
 LayerState = tuple[Tensor, ...]
-"""The state of one layer: arrays of shape (B, H); h first."""
+"""The state of one layer: arrays of shape (B, numbers a row), as `weights.state_specs` lists them; h first where there is one."""
 
 LEAST_HIDDEN_OF_OUR_SCAN = 128
 """Hidden units from which `gru_scan` learns faster than PyTorch's loop: 1.4 times of ids with 128 units, and with 1024, on two cores."""
@@ -31,52 +31,88 @@ LEAST_ROWS_OF_OUR_SCAN = 16
 
 
 class Layer(nn.Module, abc.ABC):
-    """One recurrent layer.
+    """One layer of the network.
 
     Law: `scan` is `step` folded over time, from any state, at any split of the sequence.
 
-    A cell says in `cell` what one step does to the projected input; `step` and `scan` follow. A cell for which PyTorch
-    has a fused loop overrides `scan` with it.
-
     Args:
         settings: the network's shape; hidden_size, and what belongs to the cell, are read.
-        input_size: E, numbers a symbol that enter the layer.
+        seen: numbers that meet `weight_ih` at each symbol.
+        state_sizes: numbers a row in each array of the state.
     """
 
-    states = 1
-
-    def __init__(self, settings: ModelSettings, input_size: int) -> None:
+    def __init__(self, settings: ModelSettings, seen: int, state_sizes: tuple[int, ...]) -> None:
         super().__init__()
         self.hidden_size = settings.hidden_size
+        self.state_sizes = state_sizes
         rows = len(GATES[settings.cell]) * settings.hidden_size
-        self.weight_ih = nn.Parameter(torch.empty(rows, input_size))
-        self.weight_hh = nn.Parameter(torch.empty(rows, settings.hidden_size))
+        self.weight_ih = nn.Parameter(torch.empty(rows, seen))
         for name in biases(settings):
             self.register_parameter(name, nn.Parameter(torch.empty(rows)))
 
     @abc.abstractmethod
-    def cell(self, gates_BG: Tensor, state: LayerState) -> LayerState:
-        """One step: the projected input and the state give the new state."""
+    def step(self, x_BE: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
+        """One symbol of each row: the output (B, H) and the new state."""
+
+    @abc.abstractmethod
+    def scan(self, x_BTE: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
+        """T symbols of each row: the outputs (B, T, H) and the state after the last."""
 
     def input_bias(self) -> Tensor:
         """The bias that belongs to the input's product, shape (G,)."""
         return self.get_parameter("bias")
 
     def project(self, x: Tensor) -> Tensor:
-        """The input's product, (..., E) to (..., G): it needs no state, so a scan does it for all of time at once."""
+        """The input's product, (..., numbers seen) to (..., G): it needs no state, so a scan does it for all of time at once."""
         return nn.functional.linear(x, self.weight_ih, self.input_bias())
 
     def initial_state(self, batch_size: int) -> LayerState:
         """Zeros: nothing was read yet."""
-        return tuple(self.weight_hh.new_zeros(batch_size, self.hidden_size) for _ in range(self.states))
+        return tuple(self.weight_ih.new_zeros(batch_size, size) for size in self.state_sizes)
+
+    def reset_parameters(self, generator: torch.Generator) -> None:
+        """New weights: Glorot-uniform for the input, zero biases.
+
+        Source: Glorot and Bengio 2010, equation 16. The bounds are those of one matrix with all gates stacked, as in Keras, so
+        that runs compare with the lessons'.
+        """
+        rows, width = self.weight_ih.shape
+        bound = math.sqrt(6.0 / (rows + width))
+        with torch.no_grad():
+            self.weight_ih.uniform_(-bound, bound, generator=generator)
+            for name, parameter in self.named_parameters():
+                if name.startswith("bias"):
+                    parameter.zero_()
+
+
+class RecurrentLayer(Layer):
+    """A layer whose state is what it gave before.
+
+    A cell says in `cell` what one step does to the projected input; `step` and `scan` follow. A cell for which PyTorch
+    has a fused loop overrides `scan` with it.
+
+    Args:
+        settings: as of every layer.
+        input_size: E, numbers a symbol that enter the layer.
+    """
+
+    states = 1
+
+    def __init__(self, settings: ModelSettings, input_size: int) -> None:
+        super().__init__(settings, input_size, (settings.hidden_size,) * self.states)
+        self.weight_hh = nn.Parameter(torch.empty(len(self.weight_ih), settings.hidden_size))
+
+    @abc.abstractmethod
+    def cell(self, gates_BG: Tensor, state: LayerState) -> LayerState:
+        """One step: the projected input and the state give the new state."""
 
     def step(self, x_BE: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
-        """One symbol of each row: the output (B, H) and the new state."""
+        """One symbol of each row: the output is the h of the new state."""
         state = self.cell(self.project(x_BE), state)
         return state[0], state
 
     def scan(self, x_BTE: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
-        """T symbols of each row: the outputs (B, T, H) and the state after the last."""
+        """T symbols of each row, step by step."""
         outputs = []
         for gates_BG in self.project(x_BTE).unbind(1):
             state = self.cell(gates_BG, state)
@@ -84,22 +120,19 @@ class Layer(nn.Module, abc.ABC):
         return torch.stack(outputs, 1), state
 
     def reset_parameters(self, generator: torch.Generator) -> None:
-        """New weights: Glorot-uniform gate by gate for the input, orthogonal for the recurrence, zero biases.
-
-        Source: Glorot and Bengio 2010, equation 16; Saxe, McClelland and Ganguli 2013. The bounds are those of one matrix with
-        all gates stacked, as in Keras, so that runs compare with the lessons'.
-        """
-        rows, width = self.weight_ih.shape
-        bound = math.sqrt(6.0 / (rows + width))
+        """As every layer, and the recurrent weights orthogonal. Source: Saxe, McClelland and Ganguli 2013."""
+        super().reset_parameters(generator)
         with torch.no_grad():
-            self.weight_ih.uniform_(-bound, bound, generator=generator)
             nn.init.orthogonal_(self.weight_hh.T, generator=generator)
-            for name, parameter in self.named_parameters():
-                if name.startswith("bias"):
-                    parameter.zero_()
 
 
-class RnnLayer(Layer):
+def activation_of(settings: ModelSettings) -> Callable[[Tensor], Tensor]:
+    """The activation that the settings name."""
+    functions: Mapping[str, Callable[[Tensor], Tensor]] = {"tanh": torch.tanh, "relu": torch.relu, "sigmoid": torch.sigmoid}
+    return functions[settings.hidden_activation]
+
+
+class RnnLayer(RecurrentLayer):
     """The simple recurrent layer: h' = f(W_ih x + b + W_hh h).
 
     Source: Elman 1990; f is tanh unless the settings say otherwise.
@@ -107,15 +140,14 @@ class RnnLayer(Layer):
 
     def __init__(self, settings: ModelSettings, input_size: int) -> None:
         super().__init__(settings, input_size)
-        functions: Mapping[str, Callable[[Tensor], Tensor]] = {"tanh": torch.tanh, "relu": torch.relu, "sigmoid": torch.sigmoid}
-        self.activation = functions[settings.hidden_activation]
+        self.activation = activation_of(settings)
 
     def cell(self, gates_BG: Tensor, state: LayerState) -> LayerState:
         """One step of the equation above."""
         return (self.activation(gates_BG + state[0] @ self.weight_hh.T),)
 
 
-class GruLayer(Layer):
+class GruLayer(RecurrentLayer):
     """The gated recurrent unit: r, z = sigmoid(...), n = tanh(...), h' = (1 - z) n + z h.
 
     With reset "after" the reset gate works on the finished recurrent product, n = tanh(x_n + r (W_hn h + b_hn)), and there are two
@@ -171,7 +203,7 @@ class GruLayer(Layer):
         return self.weight_ih, self.weight_hh, self.get_parameter("bias_ih"), self.get_parameter("bias_hh")
 
 
-class LstmLayer(Layer):
+class LstmLayer(RecurrentLayer):
     """The long short-term memory: c' = f c + i g, h' = o tanh(c').
 
     Source: Hochreiter and Schmidhuber 1997 with the forget gate of Gers, Schmidhuber and Cummins 2000; one bias, which starts at 1
@@ -204,6 +236,37 @@ class LstmLayer(Layer):
             self.input_bias()[self.hidden_size : 2 * self.hidden_size] = 1.0
 
 
+class NgramLayer(Layer):
+    """The layer with a window: h = f(W [x of N - 1 symbols ago, ..., x now] + b). It sees nothing from before the window.
+
+    Its state is the last N - 1 inputs side by side, the oldest first; before the beginning they are zeros. f is the logistic
+    function unless the settings say otherwise.
+
+    Source: Bengio, Ducharme, Vincent and Jauvin 2003, without the direct connections.
+
+    Args:
+        settings: as of every layer; window is N.
+        input_size: E, numbers a symbol that enter the layer.
+    """
+
+    def __init__(self, settings: ModelSettings, input_size: int) -> None:
+        super().__init__(settings, settings.window * input_size, ((settings.window - 1) * input_size,))
+        self.window = settings.window
+        self.activation = activation_of(settings)
+
+    def step(self, x_BE: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
+        """One symbol of each row: the window moves on by one."""
+        seen = torch.cat([state[0], x_BE], -1)
+        return self.activation(self.project(seen)), (seen[:, x_BE.shape[-1] :],)
+
+    def scan(self, x_BTE: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
+        """T symbols of each row: every window side by side, one product for all of time."""
+        B, T, E = x_BTE.shape
+        past_BTE = torch.cat([state[0].reshape(B, self.window - 1, E), x_BTE], 1)
+        windows = past_BTE.unfold(1, self.window, 1).transpose(2, 3).reshape(B, T, self.window * E)
+        return self.activation(self.project(windows)), (past_BTE[:, T:].flatten(1),)
+
+
 def computes_in_bf16(x: Tensor) -> bool:
     """Whether products with x are made in bfloat16 on the processor."""
     if x.device.type != "cpu":
@@ -224,5 +287,5 @@ def fused_lstm_does_bf16() -> bool:
     return True
 
 
-CELLS: Mapping[str, type[Layer]] = {"rnn": RnnLayer, "gru": GruLayer, "lstm": LstmLayer}
-"""Every cell by its name in the settings."""
+CELLS: Mapping[str, Callable[[ModelSettings, int], Layer]] = {"rnn": RnnLayer, "gru": GruLayer, "lstm": LstmLayer, "ngram": NgramLayer}
+"""The layer of every cell that is a network, by the cell's name in the settings."""

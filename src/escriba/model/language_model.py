@@ -1,4 +1,4 @@
-"""The network: embedding or one-hot, recurrent layers, logits.
+"""The network: embedding, one-hot or codes, layers, logits.
 
 It knows of text only how many symbols there are.
 
@@ -57,7 +57,7 @@ class Dropout(nn.Module):
 
 
 class LanguageModel(nn.Module):
-    """A recurrent language model: ids in, logits of the next symbol out.
+    """A neural language model: ids in, logits of the next symbol out.
 
     Args:
         vocab_size: V, symbols in the vocabulary, 1 or more.
@@ -78,12 +78,20 @@ class LanguageModel(nn.Module):
         self.settings = (settings or ModelSettings()).but(**overrides)
         vocab_size = whole("vocab_size", vocab_size, 1, 2**31, "symbols, as the tokenizer's vocab_size")
         seed = whole("seed", seed, 0, 2**63, "the seed of the first weights")
-        if self.settings.embedding_dim is None and vocab_size > MOST_ONE_HOT:
+        if self.settings.cell not in CELLS:
+            raise SettingsError(
+                f"cell {self.settings.cell!r} is no network",
+                expected="one of " + ", ".join(CELLS),
+                hint='escriba.train(..., cell="counts") counts it',
+            )
+        self.one_hot = self.settings.embedding_dim is None and not self.settings.codes
+        if self.one_hot and vocab_size > MOST_ONE_HOT:
             raise SettingsError(
                 f"one-hot input of {vocab_size:,} symbols", expected=f"at most {MOST_ONE_HOT:,}", hint="use an embedding: embedding_dim=256"
             )
         self.vocab_size = vocab_size
-        self.embedding = None if self.settings.embedding_dim is None else nn.Embedding(vocab_size, self.settings.embedding_dim)
+        embedding_dim = None if self.settings.codes else self.settings.embedding_dim
+        self.embedding = None if embedding_dim is None else nn.Embedding(vocab_size, embedding_dim)
         self.dropout = Dropout(self.settings.dropout)
         widths = [input_size(self.settings, vocab_size)] + [self.settings.hidden_size] * (self.settings.num_layers - 1)
         self.layers = nn.ModuleList(CELLS[self.settings.cell](self.settings, width) for width in widths)
@@ -104,7 +112,7 @@ class LanguageModel(nn.Module):
         with torch.no_grad():
             if self.embedding is not None:
                 self.embedding.weight.uniform_(-scale, scale, generator=generator)
-            for layer in self.recurrent_layers():
+            for layer in self.stack():
                 layer.reset_parameters(generator)
             if not self.settings.tied:
                 self.output.weight.uniform_(-bound, bound, generator=generator)
@@ -112,25 +120,26 @@ class LanguageModel(nn.Module):
             if self.settings.hidden_activation == "sigmoid":
                 self.output.bias.sub_(0.5 * self.output.weight.sum(1))
 
-    def recurrent_layers(self) -> list[Layer]:
+    def stack(self) -> list[Layer]:
         """The layers, the first that data meet first."""
         return [layer for layer in self.layers if isinstance(layer, Layer)]
 
     def initial_state(self, batch_size: int) -> ModelState:
         """The state before anything was read."""
-        return tuple(layer.initial_state(batch_size) for layer in self.recurrent_layers())
+        return tuple(layer.initial_state(batch_size) for layer in self.stack())
 
     def embed(self, ids: Tensor) -> Tensor:
         """Ids of any shape as vectors: (...) to (..., E)."""
-        if self.embedding is None:
-            return nn.functional.one_hot(ids, self.vocab_size).to(self.output.weight.dtype)
-        embedded: Tensor = self.embedding(ids)
-        return embedded
+        if self.embedding is not None:
+            embedded: Tensor = self.embedding(ids)
+            return embedded
+        vectors = nn.functional.one_hot(ids, self.vocab_size) if self.one_hot else ids[..., None]
+        return vectors.to(self.output.weight.dtype)
 
     def step(self, ids_B: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
         """One symbol of each row: logits (B, V) of the next, and the new state."""
         x, states = self.embed(ids_B), []
-        for layer, before in zip(self.recurrent_layers(), state, strict=True):
+        for layer, before in zip(self.stack(), state, strict=True):
             x, after = layer.step(self.dropout(x), before)
             states.append(after)
         return self.output(self.dropout(x)), tuple(states)
@@ -141,7 +150,7 @@ class LanguageModel(nn.Module):
         Without a state the rows begin at the beginning.
         """
         state = self.initial_state(len(ids_BT)) if state is None else state
-        first, *others = self.recurrent_layers()
+        first, *others = self.stack()
         x, after = self.read(first, ids_BT, state[0])
         states = [after]
         for layer, before in zip(others, state[1:], strict=True):
@@ -182,7 +191,7 @@ class LanguageModel(nn.Module):
         """The parts, their parameters, and the sum, as a table."""
         rows = list(parameters_by_part(self.settings, self.vocab_size).items())
         if self.embedding is None:
-            rows.insert(0, (f"one-hot {self.vocab_size}", 0))
+            rows.insert(0, (f"one-hot {self.vocab_size}" if self.one_hot else "codes", 0))
         rows.append(("all", count_parameters(self.settings, self.vocab_size)))
         width = max(len(name) for name, _ in rows)
         return "\n".join(f"{name:<{width}}  {count:>12,}" for name, count in rows)

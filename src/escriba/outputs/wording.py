@@ -71,12 +71,12 @@ def begun_rows(begun: Any, stop: str) -> list[Row]:
         ("text", begun.source),
         *begun.lines,
         *(("note", note) for note in begun.notes),
-        ("network", f"{begun.network}: {begun.parameters:,} parameters, {begun.megabytes:.1f} MB"),
+        ("network", f"{begun.network}: {begun.parameters:,} {begun.learns}, {begun.megabytes:.1f} MB"),
         ("examples", begun.examples),
         ("time", f"about {duration(begun.estimated_s)} at {begun.symbols_per_s:,.0f} symbols a second ({begun.precision}, {place})"),
     ]
     if begun.folder:
-        rows.append(("model", f"{begun.folder}   ({stop} stops and keeps it)"))
+        rows.append(("model", f"{begun.folder}   ({stop} stops and keeps it)" if begun.learns == "parameters" else begun.folder))
     return [(name, visible(value)) for name, value in rows]
 
 
@@ -112,7 +112,8 @@ def closed_rows(closed: Any, *, in_python: bool = False) -> list[Row]:
         in_python: the training was called from Python: what can be done next is told in Python; the command line tells it itself.
     """
     reason = REASONS.get(closed.reason, closed.reason)
-    rows = [("ended", f"{reason}: {closed.steps:,} steps, {closed.epochs:.2f} epochs, {duration(closed.elapsed_s)}")]
+    how_much = f"{reason}: {closed.steps:,} steps, {closed.epochs:.2f} epochs" if closed.kept != "counts" else "counted"
+    rows = [("ended", f"{how_much}, {duration(closed.elapsed_s)}")]
     if closed.reason == "length" and closed.again:
         flags = {"embedding_dim": "--set model.embedding_dim="}
         options = (f"{flags.get(name, f'--{name} '.replace('_', '-'))}{value}" for name, value in closed.again.items())
@@ -121,6 +122,8 @@ def closed_rows(closed: Any, *, in_python: bool = False) -> list[Row]:
     if closed.loss_nats is not None:
         figures = f"{closed.loss_nats:.4f} nats, {closed.bits_per_char:.4f} bits per character, perplexity {closed.perplexity:,.2f}"
         rows.append(("held out", f"{figures} over {closed.held_out_symbols:,} symbols never learnt from ({closed.kept} weights)"))
+    if closed.compared:
+        rows.append(("compared", closed.compared))
     if closed.folder:
         rows.append(("kept in" if closed.reason == "interrupted" else "model", closed.folder))
     if in_python and closed.reason == "interrupted":

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +15,12 @@ from numpy.typing import NDArray
 from escriba.errors import SettingsError
 from escriba.model.language_model import LanguageModel
 from escriba.presets import Preset
-from escriba.settings import ModelSettings, Settings, TextSettings, TrainSettings, near_setting
+from escriba.settings import ModelSettings, TrainSettings
 from escriba.text.batches import Batches, documents, streams, windows
 from escriba.text.corpus import Corpus, Parts
 from escriba.text.encoded import EncodedText
-from escriba.text.tokenizer import TOKENIZERS, Tokenizer
+from escriba.text.tokenizer import Tokenizer
+from escriba.training.parts import characters_per_symbol, fit_tokenizer, sort_settings
 from escriba.training.probe import Compute, pinned, probe
 from escriba.training.step import estimate_speed
 from escriba.weights import count_parameters
@@ -31,32 +31,6 @@ SYMBOLS_PER_PARAMETER = 8.0
 """Symbols that a network must see for each of its parameters; measured, see docs/explanation/experiments.md."""
 LEARNING_SHARE = 0.85
 """The share of a time that goes into learning; the rest is for reading, evaluations, samples and the last measurement."""
-
-
-def sort_settings(values: Mapping[str, Any]) -> dict[type[Settings], dict[str, Any]]:
-    """Single settings by name, sorted by the stage to which they belong.
-
-    Raises:
-        SettingsError: no stage has a setting of that name.
-    """
-    stages: tuple[type[Settings], ...] = (TextSettings, ModelSettings, TrainSettings)
-    sorted_values: dict[type[Settings], dict[str, Any]] = {stage: {} for stage in stages}
-    for name, value in values.items():
-        for stage in stages:
-            if name in stage.model_fields:
-                sorted_values[stage][name] = value
-                break
-        else:
-            raise near_setting(name, [field for stage in stages for field in stage.model_fields])
-    return sorted_values
-
-
-def fit_tokenizer(corpus: Corpus, parts: Parts) -> Tokenizer:
-    """The tokenizer of the corpus' settings: the vocabulary is of the whole text, the frequencies of the training part."""
-    settings = corpus.settings
-    return TOKENIZERS[settings.unit].fit(
-        corpus, min_count=settings.min_count, unknown=settings.unknown, count_in=parts.whole_train if parts.held_out is not None else None
-    )
 
 
 def make_batches(encoded: EncodedText, settings: TrainSettings) -> Batches:
@@ -142,12 +116,6 @@ class Plan:
         if self.compute.measured and self.compute.symbols_per_s > 0:
             return self.compute.symbols_per_s
         return estimate_speed(self.net, self.data, pinned(self.train, self.compute))
-
-
-def characters_per_symbol(part: Corpus, encoded: EncodedText) -> float:
-    """How many characters a scored symbol stands for, the ends of documents counted as symbols."""
-    ends = 0 if encoded.offsets is None else encoded.count
-    return part.characters / max(1, len(encoded) + ends)
 
 
 def prepare(

@@ -54,7 +54,7 @@ SLOW_FLOPS = 1e9
 GROWTH = 4
 """By how much the next piece is larger, until a step is long enough."""
 MOST_REMEMBERED = 200
-NETWORK = ("cell", "reset", "embedding_dim", "hidden_size", "num_layers")
+NETWORK = ("cell", "reset", "embedding_dim", "hidden_size", "num_layers", "window", "codes")
 
 Clock = Callable[[], float]
 

@@ -9,7 +9,6 @@ import contextlib
 import json
 import math
 import os
-import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ from escriba.text.tokenizer import Tokenizer
 from escriba.training.lock import FolderLock
 from escriba.training.place import mend, model_place, new_place, saying_what_failed, sibling, take_place
 from escriba.training.state import TrainingState
+from escriba.training.unfinished import has_state, is_finished, states
 
 __all__ = ["RunFolder", "has_state", "is_finished", "recover"]
 
@@ -35,25 +35,6 @@ LOGS = ("metrics.jsonl", "samples.txt")
 SESSIONS = "training/sessions.jsonl"
 """When, where and how the training ran: every beginning, going on and interruption."""
 STATES_KEPT = 2
-STATE = re.compile(r"step-\d{8,}\.safetensors")
-
-
-def has_state(folder: Path) -> bool:
-    """Whether a model folder holds a training to go on with."""
-    return bool(_states(folder))
-
-
-def is_finished(folder: Path) -> bool:
-    """Whether the training of a model folder came to its end, and was not taken further since; without a state there is none to end."""
-    last = None
-    try:
-        with (folder / "metrics.jsonl").open(encoding="utf-8", errors="replace") as lines:
-            for line in lines:
-                if line.startswith(('{"event":"begun"', '{"event":"more"', '{"event":"finished"')) and line.endswith("}\n"):
-                    last = line[10 : line.index('"', 10)]
-    except OSError:
-        pass
-    return last == "finished" or not has_state(folder)
 
 
 def recover(target: Path) -> None:
@@ -69,12 +50,6 @@ def recover(target: Path) -> None:
             mend(place)
         finally:
             lock.release()
-
-
-def _states(folder: Path) -> list[str]:
-    """The names of the states in a folder, the newest first."""
-    names = [path.name for path in (folder / "training").glob("step-*.safetensors") if STATE.fullmatch(path.name)]
-    return sorted(names, key=lambda name: (len(name), name), reverse=True)
 
 
 @dataclass
@@ -210,7 +185,7 @@ class RunFolder:
         replace_file(training / name, tensor_bytes(arrays, {**state.values, "log_lengths": lengths}, sealed=True))
         save_weights(self.path, weights)
         replace_file(training / "last.json", canonical_json({"state": name}).encode())
-        for old in [one for one in _states(self.path) if one != name][STATES_KEPT - 1 :]:
+        for old in [one for one in states(self.path) if one != name][STATES_KEPT - 1 :]:
             with contextlib.suppress(OSError):  # it is in nobody's way
                 (training / old).unlink(missing_ok=True)
         if self.path != self.place:
@@ -256,7 +231,7 @@ def _last_whole_state(folder: Path) -> tuple[TrainingState, dict[str, Any], tupl
     Raises:
         CheckpointError: there is none.
     """
-    names, faults = _states(folder), []
+    names, faults = states(folder), []
     try:
         last = read_json(folder / "training" / "last.json")
         pointed = last.get("state") if isinstance(last, dict) else None

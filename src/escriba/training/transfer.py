@@ -18,6 +18,9 @@ __all__ = ["extended", "transferred"]
 LEAST_KNOWN = 0.1
 """The share of a new text's symbols that a model must know: below it, its weights are of no use."""
 
+ONE_HOT = "layers.0.weight_ih"
+"""The tensor whose columns belong to symbols where there is no embedding."""
+
 
 def extended(tokenizer: Tokenizer, before: Tokenizer) -> Tokenizer:
     """The tokenizer of a new text, with the symbols of a model added that the text does not have; they were never counted.
@@ -49,7 +52,12 @@ def extended(tokenizer: Tokenizer, before: Tokenizer) -> Tokenizer:
 
 
 def transferred(
-    weights: Mapping[str, np.ndarray], before: Tokenizer, tokenizer: Tokenizer, fresh: Mapping[str, np.ndarray]
+    weights: Mapping[str, np.ndarray],
+    before: Tokenizer,
+    tokenizer: Tokenizer,
+    fresh: Mapping[str, np.ndarray],
+    *,
+    codes: bool = False,
 ) -> tuple[dict[str, np.ndarray], str]:
     """First weights for a vocabulary, from those of a model with another.
 
@@ -61,30 +69,49 @@ def transferred(
         before: the model's tokenizer.
         tokenizer: the new one.
         fresh: the weights of a new network of the same shape.
+        codes: whether symbols enter the networks as their ids, as numbers.
 
     Returns:
         the weights, and a sentence that says how many symbols were known.
 
     Raises:
-        CheckpointError: the two networks differ in more than their vocabulary.
+        CheckpointError: the two networks differ in more than their vocabulary; or symbols enter as codes, and have others now.
     """
     places = {symbol: index for index, symbol in enumerate(before.symbols)}
     pairs = [(index, places[symbol]) for index, symbol in enumerate(tokenizer.symbols) if symbol in places]
     here, there = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
-    axes = {"embedding.weight": 0, "output.weight": 0, "output.bias": 0}
-    if "embedding.weight" not in fresh:
-        axes["layers.0.weight_ih"] = 1  # one-hot input: a column for each symbol
+    if codes and not np.array_equal(here, there):
+        raise CheckpointError(
+            "the model to begin with reads symbols as their codes, and the new text's symbols would change the codes",
+            expected="a text with no new symbols",
+            hint="an embedding knows symbols by name: train without --codes",
+        )
+    of_symbols = {"embedding.weight", "output.weight", "output.bias"}
+    if "embedding.weight" not in fresh and not codes:
+        of_symbols.add(ONE_HOT)
     made = {}
     for name, array in fresh.items():
-        source, axis = np.asarray(weights.get(name, np.empty(0))), axes.get(name)
-        expected = tuple(before.vocab_size if at == axis else size for at, size in enumerate(array.shape))
+        source = np.asarray(weights.get(name, np.empty(0)))
+        if name not in of_symbols:
+            expected = array.shape
+        elif name == ONE_HOT:
+            expected = (len(array), array.shape[1] // tokenizer.vocab_size * before.vocab_size)
+        else:
+            expected = (before.vocab_size, *array.shape[1:])
         if source.shape != expected:
             raise CheckpointError(f"{name} has the shape {source.shape} in the model to begin with", expected=f"{expected}")
-        made[name] = np.array(source if axis is None else array)
-        if axis is not None:
+        made[name] = np.array(array if name in of_symbols else source, order="C")
+        if name in of_symbols:
             if name == "output.bias":
                 made[name][:] = source[there].mean()
-            np.moveaxis(made[name], axis, 0)[here] = np.moveaxis(source, axis, 0)[there]
+            _symbols_first(name, made[name], tokenizer)[here] = _symbols_first(name, source, before)[there]
     added, left = tokenizer.vocab_size - len(pairs), before.vocab_size - len(pairs)
     more = (f", {added:,} new" if added else "") + (f", {left:,} left out" if left else "")
     return made, f"{len(pairs):,} symbols mapped by name{more}"
+
+
+def _symbols_first(name: str, array: np.ndarray, tokenizer: Tokenizer) -> np.ndarray:
+    """The same numbers, symbol by symbol: of one-hot input each symbol has a column, in an ngram's window one at each place."""
+    if name != ONE_HOT:
+        return array
+    return np.moveaxis(array.reshape(len(array), -1, tokenizer.vocab_size), -1, 0)

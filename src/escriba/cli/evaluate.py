@@ -1,0 +1,139 @@
+"""``escriba evaluate``: the loss of models on a whole text, with its standard error, in two protocols.
+
+It knows nothing of how that is computed.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from escriba.cli.options import json_option, print_json
+from escriba.cli.texts import fetch_first
+from escriba.cli.write import notes_on_stderr
+
+if TYPE_CHECKING:
+    from escriba.api import Model
+    from escriba.inference.evaluating import Progress
+    from escriba.measuring import Evaluation
+
+__all__ = ["evaluate_command"]
+
+PROTOCOLS = ("stream", "window")
+
+
+@click.command("evaluate", no_args_is_help=True)
+@click.argument("models", nargs=-1, required=True, metavar="MODEL... [FILE|-]")
+@click.option("--held-out", is_flag=True, help="Measure on what each model's own training held out, instead of FILE.")
+@click.option("--protocol", type=click.Choice([*PROTOCOLS, "both"]), default="stream", show_default=True, help="See below.")
+@click.option("--window", type=click.IntRange(1), default=256, show_default=True, metavar="N", help="Symbols of a window.")
+@click.option(
+    "--lanes", type=click.IntRange(1, 256), metavar="N", help="Parts of a stream read at once. [default: 16 in a long text; 1 is exact]"
+)
+@click.option(
+    "--typical", is_flag=True, help="Measure instead what is typical by length, on the held-out part or FILE, and keep it in the model."
+)
+@click.option("--encoding", metavar="NAME", help="Encoding of FILE. [default: that of the model's own text]")
+@json_option
+def evaluate_command(
+    models: tuple[str, ...], held_out: bool, protocol: str, window: int, lanes: int | None, typical: bool, encoding: str | None,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Measure models on a whole text: mean loss, its standard error, bits per character; the best first.
+
+    Protocol stream carries the state through the whole text (documents each from their beginning); window begins anew every 256 symbols,
+    as training by windows does. Models of other units compare by bits per character.
+
+    \b
+    escriba evaluate book chapter.txt
+    escriba evaluate book other chapter.txt --protocol both
+    escriba evaluate book --held-out --json
+    escriba evaluate book --typical
+    """
+    import escriba.api
+
+    names, file = (models, None) if held_out or (typical and len(models) == 1) else (models[:-1], models[-1])
+    if not names:
+        raise click.UsageError(f"give a MODEL and a FILE; or --held-out: escriba evaluate {models[0]} --held-out")
+    if typical and (held_out or protocol != "stream" or lanes is not None):
+        raise click.UsageError("--typical goes with MODEL, or MODEL and FILE, alone")
+    if file is not None:
+        fetch_first([file])
+    if file == "-" and (len(names) > 1 or protocol == "both"):
+        raise click.UsageError("standard input can be read only once: give one MODEL and one protocol")
+    loaded = [(name, escriba.api.load(name)) for name in names]
+    if typical:
+        _print_typical(loaded, file, encoding, as_json)
+        return
+    found: list[tuple[str, Model, Evaluation]] = []
+    for name, model in loaded:
+        for one in PROTOCOLS if protocol == "both" else (protocol,):
+            with notes_on_stderr(), _bar(f"{name}, {one}") as progress:
+                options: dict[str, Any] = {"protocol": one, "window": window, "lanes": lanes, "encoding": encoding, "progress": progress}
+                found.append((name, model, model.evaluate(file, **options)))
+    if as_json:
+        figures = [{"model": name, **one.as_dict()} for name, _, one in found]
+        print_json(figures[0] if len(figures) == 1 else figures)
+        return
+    _print_table(found)
+
+
+def _print_table(found: list[tuple[str, Model, Evaluation]]) -> None:
+    """A table for each protocol, the best first, each with its difference to the best."""
+    wide = max(len(name) for name, _, _ in found)
+    for protocol in dict.fromkeys(one.protocol for _, _, one in found):
+        rows = sorted((row for row in found if row[2].protocol == protocol), key=lambda row: row[2].bits_per_char)
+        best = rows[0][2]
+        heading = f"{protocol:<{max(wide, 6)}}  {'bits per character':>18}  {'loss in nats':>20}  {'perplexity':>10}  {'symbols':>11}"
+        click.echo(heading + ("  more than the best" if len(rows) > 1 else ""))
+        for name, _, one in rows:
+            error = "" if one.standard_error is None else f" ± {one.standard_error:.4f}"
+            bits_error = "" if one.standard_error_bits is None else f" ± {one.standard_error_bits:.4f}"
+            line = (
+                f"{name:<{max(wide, 6)}}  {f'{one.bits_per_char:.4f}{bits_error}':>18}  {f'{one.loss_nats:.4f}{error}':>20}  "
+                f"{'' if one.perplexity is None else f'{one.perplexity:,.3f}':>10}  {one.symbols:>11,}"
+            )
+            if one is not best:
+                difference, of_it = one.minus(best)
+                line += f"  {difference:.4f}" + ("" if of_it is None else f" ± {of_it:.4f}")
+            click.echo(line)
+        for line in dict.fromkeys(one.convention for _, _, one in rows):
+            click.echo(f"convention: {line}", err=True)
+
+
+def _print_typical(loaded: list[tuple[str, Model]], file: str | None, encoding: str | None, as_json: bool) -> None:
+    """What is typical for each model, by length."""
+    found = []
+    for name, model in loaded:
+        with notes_on_stderr(), _bar(name) as progress:
+            found.append((name, model.measure_typical(file, encoding=encoding, progress=progress)))
+    if as_json:
+        figures = [{"model": name, **one.to_json()} for name, one in found]
+        print_json(figures[0] if len(figures) == 1 else figures)
+        return
+    for name, one in found:
+        click.echo(f"{name}: bits per character of held-out texts by length")
+        click.echo(f"{'symbols':>8} {'1 %':>8} {'half':>8} {'99 %':>8} {'texts':>8}  called not typical at 0.01")
+        for row in one.table():
+            click.echo(
+                f"{row['length']:8,.0f} {row['low']:8.3f} {row['half']:8.3f} {row['high']:8.3f} {row['fitted'] + row['pieces']:8,}  "
+                f"{row['alarms']} of {row['pieces']:,}"
+            )
+        click.echo(f"convention: {one.convention}", err=True)
+
+
+@contextmanager
+def _bar(name: str) -> Iterator[Progress]:
+    """What moves a bar on standard error, which is drawn in a terminal only."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(file=sys.stderr, highlight=False, soft_wrap=True)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(name[:60], total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,0 +1,65 @@
+"""``escriba rank``: texts, or all orders of a word's letters, the likeliest first.
+
+It knows nothing of how likely they are.
+"""
+
+from __future__ import annotations
+
+import click
+
+from escriba.cli.options import json_option, print_json
+from escriba.cli.score import figures_of
+from escriba.cli.write import notes_on_stderr
+
+__all__ = ["rank_command"]
+
+
+@click.command("rank", no_args_is_help=True)
+@click.argument("model", metavar="MODEL")
+@click.argument("texts", nargs=-1, metavar="[TEXT...|-]")
+@click.option("--permutations", "word", metavar="WORD", help="Rank all orders of this word's letters, at most 8; blanks around it stay.")
+@click.option("--after", default="", help="A context that is read before each and not scored.")
+@click.option("--top", type=click.IntRange(1), metavar="N", help="Show only the N likeliest. [default: all]")
+@click.option("--at", metavar="MOMENT", help="Weights of an earlier moment that was kept, such as epoch:3.")
+@json_option
+def rank_command(model: str, texts: tuple[str, ...], word: str | None, after: str, top: int | None, at: str | None, as_json: bool) -> None:
+    """Rank texts by their log-likelihood, the likeliest first; - reads them from standard input, one a line.
+
+    Compare texts of like length: each symbol more makes a text less likely.
+
+    \b
+    escriba rank book "the king is dead" "the dead is king"
+    escriba rank book --permutations " king " --top 5
+    escriba rank book - < candidates.txt
+    """
+    import escriba.api
+
+    if (word is None) == (not texts):
+        raise click.UsageError("give several TEXTs (- is standard input), or --permutations WORD, and not both")
+    loaded = escriba.api.load(model, at=at)
+    with notes_on_stderr():
+        ranked = loaded.rank(_given(texts), after) if word is None else loaded.permutations(word, after)
+    word = None if word is None else loaded.tokenizer.normalize(word)
+    place = next((number for number, score in enumerate(ranked, 1) if score.text == word), None)
+    shown = ranked[:top]
+    if as_json:
+        rows = [{"rank": number, "text": score.text, **figures_of(score)} for number, score in enumerate(shown, 1)]
+        print_json([row | {"given": row["text"] == word} for row in rows] if word is not None else rows)
+    else:
+        for number, score in enumerate(shown, 1):
+            click.echo(f"{number:>6,}  {score.log_likelihood:12.3f} nats  {score.bits_per_char:7.4f} bits per character  {score.text!r}")
+    if place is not None:
+        click.echo(f"{word!r} is number {place:,} of {len(ranked):,} orders", err=True)
+    if ranked:
+        click.echo(f"convention: {ranked[0].convention}", err=True)
+
+
+def _given(texts: tuple[str, ...]) -> list[str]:
+    """The texts as they were typed; for a lone - the lines of standard input that are not empty."""
+    if texts != ("-",):
+        return list(texts)
+    from escriba.inference.lines import lines_in
+    from escriba.settings import TextSettings
+    from escriba.text.files import TextFile
+
+    return [line for line in lines_in(TextFile(None, TextSettings().encoding).texts()) if line]

@@ -1,0 +1,278 @@
+"""A training that counts: from a text to an n-gram in a model folder.
+
+It knows nothing of networks, and needs no PyTorch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import json
+import math
+import os
+import platform
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from escriba import __version__
+from escriba.baselines import compare, loss_on
+from escriba.checkpoint import Config, save_head, save_weights
+from escriba.closing import keep_fingerprint, keep_typical
+from escriba.engine.counts import CountsEngine
+from escriba.errors import CheckpointError, SettingsError
+from escriba.history import Begun, Closed, corpus_facts
+from escriba.presets import preset as find_preset
+from escriba.request import Request, existing_model, own_parts
+from escriba.settings import ModelSettings, TextSettings, TrainSettings
+from escriba.text.corpus import Corpus, Parts, read
+from escriba.text.encoded import EncodedText
+from escriba.text.summary import lines_before_training
+from escriba.text.tokenizer import Tokenizer
+from escriba.training.counting import count_ngrams
+from escriba.training.parts import characters_per_symbol, fit_tokenizer, sort_settings
+from escriba.training.place import mend, model_place, new_place, saying_what_failed, sibling, take_place
+from escriba.using import Model
+
+__all__ = ["train_counts"]
+
+Watcher = Callable[[Any], None]
+
+
+@dataclass(frozen=True)
+class Counting:
+    """How far the counting is; drawn as a step of a training.
+
+    Attributes:
+        step: the order that was counted.
+        epoch: 0: nothing is gone through twice.
+        elapsed_s: seconds so far.
+        done: the share of the orders that is done.
+        loss_nats: not a number: there is none yet.
+    """
+
+    step: int
+    epoch: float
+    elapsed_s: float
+    done: float
+    loss_nats: float = math.nan
+
+
+def train_counts(request: Request, watcher: Watcher, began: float) -> Model:
+    """Counts the n-grams of a text and keeps them in a model folder: what `train` does for the cell counts.
+
+    Args:
+        request: what was asked of `train`.
+        watcher: called with `Begun` and `Closed`.
+        began: the clock (``time.perf_counter``) when the whole command began.
+
+    Raises:
+        SettingsError, TextError, CheckpointError: as `train`.
+    """
+    for name in ("resume", "more", "init_from"):
+        if getattr(request, name) not in (False, None):
+            raise SettingsError(
+                f"{name} is {getattr(request, name)!r}, but an n-gram that counts has no training to go on with",
+                expected=f"a training without {name}",
+                hint="count anew: it takes seconds",
+            )
+    find_preset(request.preset)  # a misspelt one is told of, though it says nothing of counting
+    given = sort_settings(request.settings)
+    chosen, train = _model_settings(given[ModelSettings]), TrainSettings(**given[TrainSettings])
+    TextSettings(**given[TextSettings])  # a wrong value is met before the text is read
+    target = request.target
+    if target is not None:
+        with _locked(model_place(target)):
+            mend(model_place(target))
+        if target.exists() and not request.overwrite:
+            raise existing_model(target, request.sources)
+    reading = dict(given[TextSettings])
+    by = reading.pop("documents", None)
+    corpus = read(*request.sources, text=request.text, documents=by if request.documents is None else request.documents, **reading)
+    held_out, choosing = own_parts(request, corpus)
+    parts = corpus.parts(seed=train.seed, held_out=held_out, choosing=choosing)
+    tokenizer = fit_tokenizer(corpus, parts)
+    encoded = parts.whole_train.encode(tokenizer)
+    start = time.perf_counter()
+
+    def progress(order: int) -> None:
+        watcher(Counting(order, 0.0, time.perf_counter() - start, order / chosen.order))
+
+    weights = count_ngrams(
+        encoded.ids, tokenizer.vocab_size, chosen.order, offsets=encoded.offsets, eos=tokenizer.eos_id, progress=progress
+    )
+    engine = CountsEngine(chosen, tokenizer.vocab_size, weights)
+    elapsed_s = time.perf_counter() - start
+    begun = _begun(target, corpus, parts, tokenizer, encoded, engine, elapsed_s)
+    watcher(begun)
+    closed = _closed(target, parts, tokenizer, encoded, engine, time.perf_counter() - began)
+    config = Config(corpus.settings, chosen, train, tokenizer.vocab_size)
+    model = Model(engine, tokenizer, config=config, folder=target)
+    model._weights = weights
+    if target is not None:
+        sources = [os.fspath(source) for source in request.sources]
+        lines = [("begun", _facts(begun, sources, corpus, parts, encoded)), ("finished", _figures(closed))]
+
+        def measured(folder: Path) -> None:
+            keep_fingerprint(folder, corpus, parts)
+            _typical(model, folder, parts, train.seed)
+
+        _keep(target, config, tokenizer, weights, lines, measured, overwrite=request.overwrite)
+    else:
+        _typical(model, None, parts, train.seed)
+    watcher(closed)
+    return model
+
+
+def _typical(model: Model, folder: Path | None, parts: Parts, seed: int) -> None:
+    """Measures what is typical, where something was held out."""
+    if parts.held_out is not None:
+        held_out = parts.held_out.encode(model.tokenizer)
+        found = keep_typical(folder, model.engine, model.tokenizer, held_out, seed=seed, learnt=parts.whole_train.characters)
+        if found is not None:
+            model.usual.take(found)
+
+
+def _model_settings(given: Mapping[str, Any]) -> ModelSettings:
+    """The settings of an n-gram that counts: its order alone.
+
+    Raises:
+        SettingsError: one of a network is given.
+    """
+    for name, value in given.items():
+        if name not in ("cell", "order") and value != ModelSettings.model_fields[name].default:
+            raise SettingsError(f"{name} is {value!r}, but an n-gram that counts is no network", expected="order, 1 to 8, and no other")
+    return ModelSettings(cell="counts", **{name: value for name, value in given.items() if name == "order"})
+
+
+def _begun(
+    target: Path | None, corpus: Corpus, parts: Parts, tokenizer: Tokenizer, encoded: EncodedText, engine: CountsEngine, elapsed_s: float
+) -> Begun:
+    sizes = ", ".join(f"{size:,}" for size in engine.ngrams.sizes)
+    return Begun(
+        folder=None if target is None else str(target),
+        source=repr(corpus).strip("<>").removeprefix("Corpus: "),
+        lines=lines_before_training(parts, tokenizer),
+        notes=(*corpus.notes, *parts.notes),
+        network=f"n-grams of 1 to {engine.settings.order} symbols, counted ({sizes}), {tokenizer.vocab_size:,} symbols",
+        parameters=len(engine.ngrams.keys),
+        vocab_size=tokenizer.vocab_size,
+        examples="every n-gram of the training part, once",
+        precision="float64",
+        device="cpu",
+        threads=1,
+        symbols_per_s=len(encoded) / max(elapsed_s, 1e-9),
+        estimated_s=elapsed_s,
+        megabytes=len(engine.ngrams.keys) * 12 / 1e6,
+        characters_per_symbol=characters_per_symbol(parts.whole_train, encoded),
+        restored=None,
+        learns="n-grams",
+    )
+
+
+def _closed(
+    target: Path | None, parts: Parts, tokenizer: Tokenizer, encoded: EncodedText, engine: CountsEngine, elapsed_s: float
+) -> Closed:
+    loss = bits = beside = None
+    scored = 0
+    if parts.held_out is not None:
+        beside = compare(parts.whole_train, parts.held_out, tokenizer, order=None)
+        held_out = parts.held_out.encode(tokenizer)
+        loss, scored = loss_on(engine, held_out)
+        bits = loss / math.log(2) / characters_per_symbol(parts.held_out, held_out)
+    return Closed(
+        folder=None if target is None else str(target),
+        reason="length",
+        kept="counts",
+        steps=engine.settings.order,
+        epochs=1.0,
+        symbols_seen=len(encoded),
+        elapsed_s=elapsed_s,
+        train_loss_nats=None,
+        loss_nats=loss,
+        bits_per_char=bits,
+        perplexity=None if loss is None else math.exp(loss),
+        held_out_symbols=scored,
+        baselines=None if beside is None else dict(beside.bits_per_char),
+        compared=None if beside is None else beside.line(bits),
+    )
+
+
+def _facts(begun: Begun, sources: list[str], corpus: Corpus, parts: Parts, encoded: EncodedText) -> dict[str, Any]:
+    """What the history says of the text and the machine: the fields that a network's has, but for PyTorch."""
+    symbols = (len(encoded), 0, 0 if parts.held_out is None else parts.held_out.characters)
+    return {
+        "date": _now(),
+        "versions": {"escriba": __version__, "numpy": np.__version__, "python": platform.python_version()},
+        "machine": f"{platform.system()} {platform.machine()}",
+        "compute": "float64 on cpu, 1 thread",
+        "parameters": begun.parameters,
+        "precision": begun.precision,
+        "examples": begun.examples,
+        "corpus": corpus_facts(corpus, parts, sources, symbols),
+    }
+
+
+def _figures(closed: Closed) -> dict[str, Any]:
+    return {"date": _now(), **{name: value for name, value in closed.as_dict().items() if name not in ("folder", "again", "compared")}}
+
+
+def _now() -> str:
+    return dt.datetime.now().astimezone().isoformat(timespec="seconds")
+
+
+@contextlib.contextmanager
+def _locked(place: Path) -> Iterator[None]:
+    """Holds the folder's lock, where the package for it is installed: nobody trains a network there meanwhile."""
+    try:
+        from escriba.training.lock import FolderLock
+    except ModuleNotFoundError:  # without what trains networks, nobody does
+        yield
+        return
+    lock = FolderLock(place)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _keep(
+    target: Path,
+    config: Config,
+    tokenizer: Tokenizer,
+    weights: Mapping[str, np.ndarray],
+    lines: list[tuple[str, dict[str, Any]]],
+    measured: Callable[[Path], None],
+    *,
+    overwrite: bool,
+) -> None:
+    """Writes the model folder beside its place, then moves it there: it is whole or not at all.
+
+    Raises:
+        CheckpointError: something else is in its place, or the disk does not let it.
+    """
+    place = new_place(target)
+    with _locked(place):
+        if place.exists() and not (place / "config.json").is_file() and any(place.iterdir() if place.is_dir() else [place]):
+            raise CheckpointError(f"{target} is not a model folder, so it is not overwritten", hint="choose another folder with -o")
+        new = sibling(place, "partial")
+        with saying_what_failed(f"{new} could not be made"):
+            shutil.rmtree(new, ignore_errors=True)
+            new.mkdir(parents=True)
+        try:
+            save_head(new, config, tokenizer)
+            history = "".join(
+                json.dumps({"event": event, **values}, separators=(",", ":"), ensure_ascii=False) + "\n" for event, values in lines
+            )
+            with saying_what_failed(f"{new / 'metrics.jsonl'} could not be written"):
+                (new / "metrics.jsonl").write_text(history, encoding="utf-8", newline="\n", errors="surrogatepass")
+            save_weights(new, weights)
+            measured(new)
+            take_place(new, place, replaces=overwrite and place.exists())
+        finally:
+            shutil.rmtree(new, ignore_errors=True)

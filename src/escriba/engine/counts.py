@@ -1,0 +1,227 @@
+"""The n-gram that counts: interpolated modified Kneser-Ney, run with NumPy on the n-grams and counts of a model folder.
+
+It does not know how they were counted. Its "logits" are log-probabilities.
+
+p_n(w | c) = max(a(c w) - D_n(a(c w)), 0) / sum over v of a(c v) + gamma(c) p_(n-1)(w | c without its first symbol), where a is
+the adjusted count, D_n one of three discounts by a (1, 2, 3 and more), and gamma(c) what the discounts took away, as a share. Below
+the unigrams stands 1 / V.
+Source: Chen and Goodman 1999, "An empirical study of smoothing techniques for language modeling", sections 2.7 and 3.
+
+Shapes: B batch, T time, V vocabulary, M n-grams, N any number.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from escriba.engine.ngrams import Ids, NGrams
+from escriba.engine.protocol import Array, Engine, Floats, Reading, State
+from escriba.errors import CheckpointError
+from escriba.settings import ModelSettings
+
+__all__ = ["CountsEngine", "to_arpa"]
+
+MOST_COUNT = 2**53
+"""Counts up to here are exact in float64."""
+READ_AT_ONCE = 2**20
+"""Symbols that are looked up at once where no distributions are asked for: their nodes take some tens of megabytes."""
+
+
+class CountsEngine(Engine):
+    """Runs an n-gram that counts. Its state is the node of the longest context, of at most order - 1 symbols, that was ever gone on from.
+
+    Args:
+        settings: the model's; `order` is used.
+        vocab_size: symbols in the vocabulary.
+        weights: `ngrams.keys`, `ngrams.counts` and `ngrams.discounts`, as `weights.py` lists them.
+
+    Attributes:
+        ngrams: the n-grams.
+        gamma: for each node the share that it leaves to shorter contexts, (M + 1,); 1 where nothing was ever seen after it.
+        share: for each key what it gets before that, (M,).
+        prob: for each key its interpolated probability after its parent, (M,).
+
+    Raises:
+        CheckpointError: the arrays are not those of a model that counts.
+    """
+
+    def __init__(self, settings: ModelSettings, vocab_size: int, weights: Mapping[str, np.ndarray]) -> None:
+        counts, discounts = _checked(settings, weights)
+        self.settings, self.vocab_size = settings, vocab_size
+        self.ngrams = grams = NGrams(weights["ngrams.keys"], vocab_size, settings.order)
+        level_M = np.repeat(np.arange(len(grams.ends) - 1), np.diff(grams.ends))
+        taken_M = discounts[level_M, np.minimum(counts, 3) - 1]
+        nodes = len(counts) + 1
+        total = np.bincount(grams.parents, weights=counts, minlength=nodes)
+        lost = np.bincount(grams.parents, weights=taken_M, minlength=nodes)
+        self.gamma: Floats = np.divide(lost, total, out=np.ones(nodes), where=total > 0)
+        self.share: Floats = (counts - taken_M) / total[grams.parents]
+        self._root_V: Floats = np.full(vocab_size, self.gamma[0] / vocab_size)
+        self._root_V[grams.symbols[: grams.children[1]]] += self.share[: grams.children[1]]
+        self.prob = self.share.copy()
+        lower = np.empty(nodes)
+        for start, end in zip(grams.ends, grams.ends[1:], strict=False):
+            own = slice(start - 1, end - 1)
+            below = 1 / vocab_size if start == 1 else lower[grams.suffix[start:end]]
+            self.prob[own] += self.gamma[grams.parents[own]] * below
+            lower[start:end] = self.prob[own]
+
+    def initial_state(self, batch_size: int) -> State:
+        """The root: nothing was read."""
+        return ((np.zeros(batch_size, np.int64),),)
+
+    def step(self, ids: npt.ArrayLike, state: State) -> tuple[Array, State]:
+        """As every engine's; the logits are log-probabilities."""
+        ids_B = self.checked_ids(ids, state, axes=1)
+        contexts = self._contexts(ids_B[:, None], state[0][0])
+        nodes_B = self._longest(contexts)[:, 0]
+        return self._log_probs(nodes_B), ((nodes_B,),)
+
+    def advance(self, ids: npt.ArrayLike, state: State) -> tuple[Array, State]:
+        """As every engine's, for all places at once: the very numbers of `step`."""
+        ids_BT = self.checked_ids(ids, state, axes=2)
+        nodes_BT = self._longest(self._contexts(ids_BT, state[0][0]))
+        return self._log_probs(nodes_BT.ravel()).reshape(*nodes_BT.shape, self.vocab_size), ((nodes_BT[:, -1].copy(),),)
+
+    def feed(self, ids: npt.ArrayLike, state: State) -> State:
+        """As every engine's: the last symbols are enough."""
+        ids_BT = self.checked_ids(ids, state, axes=2, least=0)
+        last_BT = ids_BT[:, -self.settings.order :]  # what is older is forgotten
+        if last_BT.shape[1] == 0:
+            return state
+        began_B = state[0][0] if last_BT.shape[1] == ids_BT.shape[1] else np.zeros(len(ids_BT), np.int64)
+        return ((self._longest(self._contexts(last_BT, began_B))[:, -1].copy(),),)
+
+    def read(self, ids: npt.ArrayLike, targets: npt.ArrayLike, state: State, *, ranks: bool = False, top: int = 0) -> tuple[Reading, State]:
+        """As every engine's; where neither ranks nor the likeliest are asked for, only the targets' n-grams are looked up."""
+        if ranks or top:
+            return super().read(ids, targets, state, ranks=ranks, top=top)
+        ids_BT, targets_BT = self.checked_ids(ids, state, axes=2), self.checked_ids(targets, state, axes=2)
+        parts, chunk = [], max(1, READ_AT_ONCE // max(1, len(ids_BT)))
+        for start in range(0, ids_BT.shape[1], chunk):
+            contexts = self._contexts(ids_BT[:, start : start + chunk], state[0][0])
+            parts.append(Reading(self._log_probs_of(contexts, targets_BT[:, start : start + chunk])))
+            state = ((self._longest(contexts)[:, -1].copy(),),)
+        return Reading.joined(parts), state
+
+    def _chain(self, nodes_N: Ids) -> list[Ids]:
+        """The contexts within contexts, from the root up: for each level the node of so many last symbols, -1 where that is too many."""
+        level_N = np.searchsorted(self.ngrams.ends, nodes_N, side="right")
+        chain, at_N = [], nodes_N
+        for level in range(int(level_N.max(initial=0)), -1, -1):
+            there_N = level_N >= level
+            chain.append(np.where(there_N, at_N, -1))
+            at_N = np.where(there_N, self.ngrams.suffix[at_N], at_N)
+        return chain[::-1]
+
+    def _contexts(self, ids_BT: Ids, began_B: Ids) -> list[Ids]:
+        """For each level up to order - 1 the node of so many symbols, those that end at each place, (B, T); -1 where there is none.
+
+        Nodes that nothing ever followed count as none: what comes after them is what comes after their end.
+        """
+        chain, found = self._chain(began_B), [np.zeros(ids_BT.shape, np.int64)]
+        for level in range(1, self.settings.order):
+            before_BT = np.empty_like(ids_BT)
+            before_BT[:, 0] = chain[level - 1] if level <= len(chain) else -1
+            before_BT[:, 1:] = found[-1][:, :-1]
+            nodes_BT = self.ngrams.child(before_BT, ids_BT, level - 1)
+            goes_on = self.ngrams.children[nodes_BT + 1] > self.ngrams.children[nodes_BT]
+            found.append(np.where((nodes_BT >= 0) & goes_on, nodes_BT, -1))
+        return found
+
+    @staticmethod
+    def _longest(contexts: Sequence[Ids]) -> Ids:
+        """The node of the longest context at each place: levels follow one another in number."""
+        longest = contexts[0]
+        for nodes in contexts[1:]:
+            longest = np.maximum(longest, nodes)
+        return longest
+
+    def _log_probs_of(self, contexts: Sequence[Ids], targets_BT: Ids) -> Floats:
+        """The log-probability of one symbol at each place, from the longest n-gram that is there, backing off to it."""
+        probs_BT = np.full(targets_BT.shape, self.gamma[0] / self.vocab_size)
+        for level, nodes_BT in enumerate(contexts):
+            is_context = nodes_BT >= 0
+            if level and not is_context.any():
+                break
+            found_BT = self.ngrams.child(nodes_BT, targets_BT, level)
+            # the probability so far is of a shorter context: it is replaced by the n-gram's own, or else shrinks
+            shrunk_BT = probs_BT * self.gamma[nodes_BT] if level else probs_BT
+            probs_BT = np.where(found_BT >= 0, self.prob[found_BT - 1], np.where(is_context, shrunk_BT, probs_BT))
+        return np.asarray(np.log(probs_BT))
+
+    def _log_probs(self, nodes_N: Ids) -> Floats:
+        """The log-probabilities of all symbols after each of some contexts, (N, V)."""
+        probs_NV = np.repeat(self._root_V[None, :], len(nodes_N), axis=0)
+        children = self.ngrams.children
+        for at_N in self._chain(nodes_N)[1:]:
+            rows = np.flatnonzero(at_N >= 0)
+            nodes = at_N[rows]
+            probs_NV[rows] *= self.gamma[nodes, None]
+            counts = children[nodes + 1] - children[nodes]
+            firsts = np.repeat(children[nodes] - np.cumsum(counts) + counts, counts)
+            keys = firsts + np.arange(len(firsts))
+            probs_NV[np.repeat(rows, counts), self.ngrams.symbols[keys]] += self.share[keys]
+        return np.asarray(np.log(probs_NV, out=probs_NV))
+
+
+def _checked(settings: ModelSettings, weights: Mapping[str, np.ndarray]) -> tuple[Ids, Floats]:
+    """The counts and the discounts, once they are seen to be such.
+
+    Raises:
+        CheckpointError: they are not.
+    """
+    counts, discounts = weights["ngrams.counts"], weights["ngrams.discounts"]
+    if counts.dtype.kind != "i" or counts.shape != weights["ngrams.keys"].shape:
+        raise CheckpointError(
+            f"the n-grams' counts are {counts.dtype} of the shape {counts.shape}", expected="whole numbers, as many as there are keys"
+        )
+    if counts.size and not 1 <= counts.min() <= counts.max() <= MOST_COUNT:
+        raise CheckpointError(f"a count is {counts.min() if counts.min() < 1 else counts.max()}", expected=f"1 to {MOST_COUNT:,}")
+    if discounts.shape != (settings.order, 3) or not ((discounts > 0) & (discounts <= [1, 2, 3])).all():
+        raise CheckpointError(
+            f"the discounts are {discounts.tolist()!r:.80}",
+            expected=f"{settings.order} rows of three numbers, above 0 and up to 1, 2 and 3",
+        )
+    return counts.astype(np.int64, copy=False), discounts.astype(np.float64, copy=False)
+
+
+def to_arpa(engine: CountsEngine, symbols: Sequence[str], *, begins: int | None = None) -> Iterator[str]:
+    """The lines of the model in the ARPA format, which other programs read: the interpolated model in the form that backs off.
+
+    Args:
+        engine: the model.
+        symbols: a word without blanks for each id, such as "U+0041"; one of them should be "<unk>".
+        begins: the id that begins and ends documents, which is then written as "<s>" where it begins, and as "</s>" where it ends.
+    """
+    grams, log10 = engine.ngrams, math.log(10)
+    words = list(symbols)
+    first_children = {int(symbol) for symbol in grams.symbols[: grams.children[1]]}
+    unseen = [one for one in range(engine.vocab_size) if one not in first_children]
+    yield "\\data\\"
+    sizes = [size for size in grams.sizes if size]
+    for n, size in enumerate(sizes, 1):
+        yield f"ngram {n}={size + (len(unseen) + (2 if begins is None else 1) if n == 1 else 0)}"
+    texts: list[tuple[str, ...]] = [()]
+    for n, (start, end) in enumerate(zip(grams.ends, grams.ends[1:], strict=False), 1):
+        yield f"\n\\{n}-grams:"
+        if n == 1:
+            floor = math.log(engine.gamma[0] / engine.vocab_size) / log10
+            yield from (f"{floor:.9g}\t{words[one]}" for one in unseen)
+        if n == 1 and begins is None:  # readers of the format want both
+            yield from ("-99\t<s>", "-99\t</s>")
+        elif n == 1:
+            node = int(grams.child(np.zeros(1, np.int64), np.array([begins]), 0)[0])
+            yield f"-99\t<s>\t{math.log(engine.gamma[node]) / log10 if node >= 0 else 0:.9g}"
+        for node in range(start, end):
+            context, symbol = texts[int(grams.parents[node - 1])], int(grams.symbols[node - 1])
+            as_begun = ("<s>",) if n == 1 and symbol == begins else (*context, words[symbol])
+            texts.append(as_begun)
+            word = "</s>" if symbol == begins else words[symbol]
+            backoff = "" if n == len(sizes) or as_begun == ("<s>",) else f"\t{math.log(engine.gamma[node]) / log10:.9g}"
+            yield f"{math.log(engine.prob[node - 1]) / log10:.9g}\t{' '.join((*context, word))}{backoff}"
+    yield "\n\\end\\"

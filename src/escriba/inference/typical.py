@@ -1,0 +1,370 @@
+"""What is usual: how surprising held-out texts of each length are to a model, kept as quantiles, with the false alarms measured.
+
+It does not know how the held-out part was chosen, nor what is judged by it. The file is told in docs/reference/format.md.
+
+Shapes: V vocabulary, N symbols, P pieces.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from escriba.engine.protocol import Engine, Floats, Ids
+from escriba.errors import CheckpointError, SettingsError, TextError, typed
+from escriba.inference.evaluating import Progress, characters_by_id
+from escriba.inference.reading import Reader
+from escriba.tensorfile import canonical_json, read_json, replace_file
+from escriba.text.encoded import EncodedText
+from escriba.text.tokenizer import ByteTokenizer, Tokenizer
+
+__all__ = ["ATS", "FILE", "Group", "Typicality", "load_typical", "measure_typical", "save_typical"]
+
+FILE = "typical.json"
+FORMAT_VERSION = 1
+LENGTHS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+"""Symbols of the pieces of a stream; documents are cut at the last."""
+ATS = (0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002)
+"""Shares of typical texts that may be called atypical; for each the share that really is was measured."""
+LEVELS = (
+    *(0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5),
+    *(0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 1.0),
+)  # fmt: skip
+FEWEST = 200
+"""Pieces of a length, both halves together, below which nothing is said of it: a hundred to tell 1 in 100 by, and a hundred to check."""
+MOST = 2_000
+DIGITS = 4
+"""Decimals of bits that are kept and compared: the last bits differ between batches and machines, and equal texts must stay equal."""
+MOST_SYMBOLS = 300_000
+GROUPS = 8
+"""Lengths into which documents are sorted, at most."""
+_CONVENTION = {
+    False: "pieces of the held-out part from the beginning of a word or line, scored from nothing, first symbol by frequencies",
+    True: f"held-out documents from their beginning, of long ones the first {LENGTHS[-1]} symbols; <eos> not counted",
+}
+
+
+@dataclass(frozen=True)
+class Group:
+    """Held-out texts of one length.
+
+    Attributes:
+        length: their symbols; of documents the geometric mean.
+        quantiles: their bits per character at each of `LEVELS`.
+        fitted: how many texts the quantiles are of.
+        pieces: how many other texts the false alarms were counted among.
+        alarms: how many of these were called atypical at each of `ATS`.
+    """
+
+    length: float
+    quantiles: tuple[float, ...]
+    fitted: int
+    pieces: int
+    alarms: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Typicality:
+    """Held-out bits per character by length.
+
+    Attributes:
+        convention: what was measured, in a line.
+        groups: one or more, the shortest texts first.
+    """
+
+    convention: str
+    groups: tuple[Group, ...]
+
+    def share(self, bits_per_char: float, length: int) -> float:
+        """The share of held-out texts of about this length that surprise the model less, 0 to 1.
+
+        Quantiles are interpolated over the logarithm of the length; beyond the longest texts that were measured, theirs are taken, which
+        spread wider than those of longer texts. Of n texts the share is never said to be below 1 / (n + 1) or above n / (n + 1).
+
+        Args:
+            bits_per_char: of the text, as `Scorer` measures it from nothing.
+            length: its symbols, 1 or more.
+        """
+        below, above, weight = self._around(length)
+        bits_per_char = round(bits_per_char, DIGITS)
+        quantiles = (1.0 - weight) * np.array(below.quantiles) + weight * np.array(above.quantiles)
+        at = int(np.searchsorted(quantiles, bits_per_char, side="left"))  # the first that is no less: equal ones do not surprise less
+        if at == 0:
+            found = 0.0
+        elif at == len(LEVELS):
+            found = 1.0
+        else:
+            step = (bits_per_char - quantiles[at - 1]) / (quantiles[at] - quantiles[at - 1])
+            found = LEVELS[at - 1] + step * (LEVELS[at] - LEVELS[at - 1])
+        least = 1.0 / (min(below.fitted, above.fitted) + 1)
+        return float(min(max(found, least), 1.0 - least))
+
+    def is_alarm(self, bits_per_char: float, length: int, at: float) -> bool:
+        """Whether a text surprises more than all but the share `at` of held-out texts of about its length."""
+        return self.share(bits_per_char, length) > 1.0 - at
+
+    def false_alarms(self, at: float, length: int) -> tuple[int, int]:
+        """How many held-out texts of the measured length nearest to this were called atypical, and among how many.
+
+        Raises:
+            SettingsError: `at` is none of those that were measured, or too small for so few texts.
+        """
+        below, above, weight = self._around(length)
+        usable = [one for one in ATS if one * (min(below.fitted, above.fitted) + 1) > 1.0]
+        if isinstance(at, bool) or at not in usable:
+            few = f": there are quantiles of {min(below.fitted, above.fitted):,} texts of about {length:,} symbols" if at in ATS else ""
+            raise SettingsError(f"at is {at!r}{few}", expected="one of " + ", ".join(map(str, usable)))
+        nearest = below if weight < 0.5 else above
+        return nearest.alarms[ATS.index(at)], nearest.pieces
+
+    def table(self) -> list[dict[str, float]]:
+        """For each length the bits per character that 1 %, half and 99 % of held-out texts stay below, and the alarms at 0.01."""
+        levels = {"low": LEVELS.index(0.01), "half": LEVELS.index(0.5), "high": LEVELS.index(0.99)}
+        return [
+            {"length": one.length, "fitted": one.fitted, "pieces": one.pieces, "alarms": one.alarms[ATS.index(0.01)]}
+            | {name: one.quantiles[level] for name, level in levels.items()}
+            for one in self.groups
+        ]
+
+    def _around(self, length: int) -> tuple[Group, Group, float]:
+        """The groups below and above a length, and how far it stands from the one to the other, 0 to 1."""
+        lengths = [group.length for group in self.groups]
+        above = int(np.searchsorted(lengths, length))
+        if above in (0, len(lengths)):
+            only = self.groups[min(above, len(lengths) - 1)]
+            return only, only, 0.0
+        low, high = lengths[above - 1], lengths[above]
+        return self.groups[above - 1], self.groups[above], math.log(length / low) / math.log(high / low)
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of typical.json, but for the weights to which it belongs."""
+        groups = [
+            {"length": one.length, "quantiles": list(one.quantiles), "fitted": one.fitted, "pieces": one.pieces, "alarms": list(one.alarms)}
+            for one in self.groups
+        ]
+        return {"convention": self.convention, "levels": list(LEVELS), "ats": list(ATS), "groups": groups}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Typicality:
+        """The opposite of `to_json`.
+
+        Raises:
+            CheckpointError: a key is missing or unknown, or a number is of the wrong kind or out of its range.
+        """
+        _keys(value, {"convention", "levels", "ats", "groups"}, "it")
+        if not isinstance(value["convention"], str) or len(value["convention"]) > 1000 or "\n" in value["convention"]:
+            raise CheckpointError("its convention is no line of text")
+        if value["levels"] != list(LEVELS) or value["ats"] != list(ATS):
+            raise CheckpointError("its levels are others", expected=f"{list(LEVELS)} and {list(ATS)}")
+        groups = value["groups"]
+        if not isinstance(groups, list) or not 1 <= len(groups) <= 100:
+            raise CheckpointError("its groups are no list of lengths", expected="1 to 100 of them")
+        found = tuple(_group(group) for group in groups)
+        if any(one.length >= other.length for one, other in pairwise(found)):
+            raise CheckpointError("its lengths do not grow", expected="the shortest first")
+        return cls(value["convention"], found)
+
+
+def _keys(value: object, names: set[str], what: str) -> None:
+    if not isinstance(value, Mapping) or set(value) != names:
+        raise CheckpointError(f"{what} holds {sorted(value) if isinstance(value, Mapping) else value!r:.60}", expected=f"{sorted(names)}")
+
+
+def _group(value: Any) -> Group:
+    """One group of the file, checked."""
+    _keys(value, {"length", "quantiles", "fitted", "pieces", "alarms"}, "a group")
+    length, quantiles, alarms = value["length"], value["quantiles"], value["alarms"]
+    if not _is_number(length) or not 1 <= length <= 1e9:
+        raise CheckpointError(f"a group's length is {length!r:.60}", expected="symbols, 1 or more")
+    are_bits = isinstance(quantiles, list) and all(_is_number(one) and 0 <= one <= 1e6 for one in quantiles)
+    if not are_bits or len(quantiles) != len(LEVELS):
+        raise CheckpointError("a group's quantiles are not those of its levels", expected=f"{len(LEVELS)} numbers of bits, 0 or more")
+    if sorted(quantiles) != quantiles:
+        raise CheckpointError("a group's quantiles fall", expected="numbers that never fall")
+    for name in ("fitted", "pieces"):
+        if type(value[name]) is not int or not 1 <= value[name] <= 10**9:
+            raise CheckpointError(f"a group's {name} is {value[name]!r:.60}", expected="a whole number, 1 or more")
+    are_counts = isinstance(alarms, list) and all(type(one) is int and 0 <= one <= value["pieces"] for one in alarms)
+    if not are_counts or len(alarms) != len(ATS):
+        raise CheckpointError("a group's alarms are not those of its pieces", expected=f"{len(ATS)} whole numbers, 0 to {value['pieces']}")
+    return Group(float(length), tuple(map(float, quantiles)), value["fitted"], value["pieces"], tuple(alarms))
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
+
+
+def measure_typical(
+    engine: Engine,
+    tokenizer: Tokenizer,
+    held_out: EncodedText,
+    *,
+    seed: int = 1,
+    most_symbols: int = MOST_SYMBOLS,
+    progress: Progress | None = None,
+) -> Typicality:
+    """Scores pieces of a held-out part, each from nothing as `Scorer` does, and keeps their bits per character by length.
+
+    Pieces of a length do not overlap. One half, drawn by the seed, gives the quantiles; among the other half the false alarms are
+    counted. A length is kept if there are 200 pieces of it; at most 2,000 are read.
+
+    Args:
+        engine: what runs the model.
+        tokenizer: what its ids mean.
+        held_out: a text that the model has not learnt from.
+        seed: what pieces are drawn from, and which half each is of.
+        most_symbols: how many symbols are read at most; with fewer, the longest pieces are left out first.
+        progress: called as symbols are read.
+
+    Raises:
+        TextError: there are not 200 pieces of any length.
+    """
+    samples = list(_samples(tokenizer, held_out, seed, most_symbols))
+    if not samples:
+        raise TextError(
+            f"a held-out part of {len(held_out):,} symbols is too short to tell what is typical", expected=f"{FEWEST} words or documents"
+        )
+    reader, lengths_V = Reader(engine, tokenizer), characters_by_id(tokenizer)
+    total, done, groups, others = sum(len(row) for _, rows in samples for row in rows), 0, [], []
+    for length, rows in samples:
+        bits_P = np.empty(len(rows))
+        for p, reading in enumerate(reader.look_many(reader.begin(), rows)):
+            bits_P[p] = -reading.log_probs.sum() / math.log(2) / max(1.0, float(lengths_V[rows[p]].sum()))
+        half = len(rows) // 2
+        groups.append(Group(round(length, 6), _quantiles(bits_P[:half]), half, len(rows) - half, ()))
+        others.append([(float(bits_P[p]), len(rows[p])) for p in range(half, len(rows))])
+        done += sum(map(len, rows))
+        if progress is not None:
+            progress(done, total)
+    fitted = Typicality(_CONVENTION[held_out.offsets is not None], tuple(groups))
+    counted = [tuple(sum(fitted.is_alarm(bits, length, at) for bits, length in texts) for at in ATS) for texts in others]
+    return replace(fitted, groups=tuple(replace(group, alarms=alarms) for group, alarms in zip(groups, counted, strict=True)))
+
+
+def _quantiles(bits_P: Floats) -> tuple[float, ...]:
+    """The quantiles of some texts' bits per character at each of `LEVELS`.
+
+    Quantile p of n texts is where the text of rank p (n + 1) stands, so that a new one lies above it with probability 1 - p.
+    Source: Weibull's plotting positions (1939); Hyndman and Fan, Sample Quantiles in Statistical Packages (1996), definition 6.
+    """
+    quantiles = np.maximum(np.quantile(bits_P, LEVELS, method="weibull"), 0.0)
+    return tuple(round(float(one), DIGITS) for one in quantiles)
+
+
+def _samples(tokenizer: Tokenizer, held_out: EncodedText, seed: int, most_symbols: int) -> list[tuple[float, list[Ids]]]:
+    """Lengths with their pieces in an order drawn by the seed, the shortest first, no more symbols together than allowed."""
+    random = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed])))
+    ids_N = np.asarray(held_out.ids).astype(np.int64)
+    share = most_symbols / (len(LENGTHS) + 2)  # the longest, of which there must be so many, take more than theirs
+    if held_out.offsets is None:
+        starts = _beginnings(tokenizer, ids_N)
+        cut = {float(length): [(at, at + length) for at in _apart(starts, length, len(ids_N))] for length in LENGTHS}
+    else:
+        cut = _documents_by_length(held_out)
+    kept: list[tuple[float, list[Ids]]] = []
+    left = most_symbols
+    for length, places in cut.items():
+        many = min(len(places), MOST, max(FEWEST, int(share / length)))
+        chosen = [places[p] for p in random.permutation(len(places))[:many]]
+        left -= sum(stop - start for start, stop in chosen)
+        if many >= FEWEST and left >= 0:
+            kept.append((length, [ids_N[start:stop] for start, stop in chosen]))
+    return kept
+
+
+def _beginnings(tokenizer: Tokenizer, ids_N: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where a piece of a stream may begin: at a symbol after a blank; where blanks are rare, at any character."""
+    if isinstance(tokenizer, ByteTokenizer):
+        blank_V = np.isin(np.arange(tokenizer.vocab_size), [0x20, 0x0A, 0x0D, 0x09])
+        whole_V = characters_by_id(tokenizer) > 0
+    else:
+        blank_V = np.array([symbol.isspace() for symbol in tokenizer.symbols])
+        whole_V = np.ones(tokenizer.vocab_size, dtype=np.bool_)
+    blank_N = blank_V[ids_N]
+    starts = np.flatnonzero(blank_N[:-1] & ~blank_N[1:]) + 1
+    return starts if len(starts) * 20 >= len(ids_N) else np.flatnonzero(whole_V[ids_N])
+
+
+def _apart(starts: NDArray[np.int64], length: int, end: int) -> list[int]:
+    """Beginnings of pieces of a length that do not overlap, from the first on."""
+    found: list[int] = []
+    at = 0
+    while at < len(starts) and starts[at] + length <= end:
+        found.append(int(starts[at]))
+        at = int(np.searchsorted(starts, starts[at] + length))
+    return found
+
+
+def _documents_by_length(held_out: EncodedText) -> dict[float, list[tuple[int, int]]]:
+    """Documents in groups of like length, each group by the geometric mean of its lengths; from where to where each stands."""
+    assert held_out.offsets is not None
+    begins, lengths = held_out.offsets[:-1], np.minimum(np.diff(held_out.offsets), LENGTHS[-1])
+    order = np.argsort(lengths, kind="stable")
+    groups = max(1, min(GROUPS, len(order) // (2 * FEWEST)))
+    borders = np.unique(lengths[order[[len(order) * g // groups for g in range(groups)]]])  # like lengths stay together
+    number = np.searchsorted(borders, lengths, side="right") - 1
+    found = {}
+    for g in range(len(borders)):
+        inside = np.flatnonzero(number == g)
+        mean = float(np.exp(np.log(lengths[inside]).mean()))
+        found[mean] = [(int(begins[i]), int(begins[i] + lengths[i])) for i in inside]
+    return found
+
+
+def _hash_of(folder: Path) -> str:
+    digest = hashlib.sha256()
+    path = folder / "model.safetensors"
+    try:
+        with path.open("rb") as file:
+            while block := file.read(2**20):
+                digest.update(block)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}", expected="a whole model folder") from error
+    return digest.hexdigest()
+
+
+def save_typical(folder: Path, typicality: Typicality) -> None:
+    """Writes typical.json into a model folder, bound by a hash to the model.safetensors that is there.
+
+    Raises:
+        CheckpointError: the folder has no weights, or cannot be written to.
+    """
+    value = {"format": "escriba typical", "format_version": FORMAT_VERSION, "model_sha256": _hash_of(folder), **typicality.to_json()}
+    lines = [f"  {canonical_json(name)}: {canonical_json(value[name])}" for name in value]
+    replace_file(folder / FILE, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
+
+
+def load_typical(folder: Path) -> Typicality | None:
+    """What typical.json of a model folder says; None if there is none.
+
+    Raises:
+        CheckpointError: it is damaged, of a newer version, or of other weights.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        return None
+    value = read_json(path)
+    try:
+        if not isinstance(value, dict) or value.pop("format", None) != "escriba typical":
+            raise CheckpointError("it is not what Escriba wrote", expected='"format": "escriba typical"')
+        if (version := value.pop("format_version", None)) != FORMAT_VERSION or type(version) is not int:
+            raise CheckpointError(f"format_version is {version!r:.60}", expected=f"{FORMAT_VERSION}")
+        sealed = value.pop("model_sha256", None)
+        found = Typicality.from_json(value)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error.met}", expected=error.expected, hint=_again(folder)) from error
+    if sealed != _hash_of(folder):
+        raise CheckpointError(f"{path} was measured on other weights than those of {folder}", hint=_again(folder))
+    return found
+
+
+def _again(folder: Path) -> str:
+    return "measure it anew: " + typed("escriba", "evaluate", folder, "--typical")

@@ -1,0 +1,335 @@
+"""A model measured on whole texts: its held-out part found again, its loss with an error, and what is typical of its language.
+
+It does not know how the model reads, nor how it was trained; `Model` in `using.py` hands its calls on to here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import warnings
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from escriba.errors import CheckpointError, EscribaError, TextError, typed
+from escriba.inference.evaluating import Measured, Progress, measure
+from escriba.inference.typical import MOST_SYMBOLS, Typicality, load_typical, measure_typical, save_typical
+from escriba.settings import TextSettings
+from escriba.text.corpus import Corpus, read, read_beside
+
+if TYPE_CHECKING:
+    from escriba.results import Score
+    from escriba.using import Model
+
+__all__ = ["Evaluation", "Typical", "Usual", "evaluate", "held_out_of", "is_typical", "judged", "learn_typical"]
+
+Source = str | os.PathLike[str] | Corpus | None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How well a model foretells a whole text.
+
+    Attributes:
+        protocol: "stream" (the state carried through the text, or through each document) or "window" (fresh windows).
+        loss_nats: mean surprisal of a symbol, nats.
+        standard_error: of loss_nats, as blocks of the text differ; None: there is only one block.
+        bits_per_char: the same in bits, for each character.
+        bits_per_byte: for each byte of the text in UTF-8.
+        perplexity: exp(loss_nats); None where no number holds it.
+        symbols: how many were scored.
+        characters: for how many they stand.
+        unknown: symbols that the model does not know, scored as <unk>.
+        convention: in one line, what was measured.
+        blocks: nats, symbols and characters of each block, of which the standard error is made.
+    """
+
+    protocol: str
+    loss_nats: float
+    standard_error: float | None
+    bits_per_char: float
+    bits_per_byte: float
+    perplexity: float | None
+    symbols: int
+    characters: int
+    unknown: int
+    convention: str
+    blocks: tuple[tuple[float, int, float], ...] = field(repr=False)
+
+    @classmethod
+    def of(cls, protocol: str, measured: Measured) -> Evaluation:
+        """The figures of what was measured."""
+        loss_nats = measured.loss_nats
+        bits = loss_nats * measured.symbols / math.log(2)
+        blocks = zip(
+            measured.block_nats.tolist(), measured.block_symbols.tolist(), measured.block_characters.tolist(), strict=True
+        )  # fmt: skip
+        return cls(
+            protocol,
+            loss_nats,
+            measured.standard_error,
+            bits / max(1, measured.characters),
+            bits / max(1, measured.bytes),
+            math.exp(loss_nats) if loss_nats < 700.0 else None,
+            measured.symbols,
+            measured.characters,
+            measured.unknown,
+            measured.convention,
+            tuple(blocks),
+        )
+
+    @property
+    def standard_error_bits(self) -> float | None:
+        """The standard error of bits_per_char."""
+        return None if self.standard_error is None else self.standard_error * self.bits_per_char / self.loss_nats if self.loss_nats else 0.0
+
+    def minus(self, other: Evaluation) -> tuple[float, float | None]:
+        """The difference in bits per character, and its standard error.
+
+        Where both measured the same blocks of a text the error is that of the paired differences: what makes a passage hard for both
+        falls out of it. Else the errors of the two are added as those of independent figures, which is too large for the same text.
+
+        Returns:
+            This one's bits per character less the other's, and the error; None: an error is not known.
+        """
+        difference = self.bits_per_char - other.bits_per_char
+        mine, theirs = ([(symbols, characters) for _, symbols, characters in one.blocks] for one in (self, other))
+        if mine == theirs and len(mine) > 1:
+            nats = [a[0] - b[0] for a, b in zip(self.blocks, other.blocks, strict=True)]
+            mean = sum(nats) / sum(characters for _, characters in mine)
+            squares = sum((one - mean * characters) ** 2 for one, (_, characters) in zip(nats, mine, strict=True))
+            return difference, math.sqrt(len(mine) / (len(mine) - 1) * squares) / math.log(2) / self.characters
+        errors = (self.standard_error_bits, other.standard_error_bits)
+        return difference, None if errors[0] is None or errors[1] is None else math.hypot(*errors)  # type: ignore[arg-type]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields as ``escriba evaluate --json`` prints them."""
+        return {name: value for name, value in asdict(self).items() if name != "blocks"}
+
+    def __str__(self) -> str:
+        error = "" if self.standard_error is None else f" ± {self.standard_error:.4f}"
+        return f"{self.protocol}: loss {self.loss_nats:.4f}{error} nats, {self.bits_per_char:.4f} bits per character ({self.convention})"
+
+
+@dataclass(frozen=True)
+class Typical:
+    """Whether a text is like those that the model was measured on. It is true if so.
+
+    Attributes:
+        share: of held-out texts of about this length that surprise the model less, 0 to 1.
+        at: the share of typical texts that may be called atypical.
+        false_alarm_rate: the share of held-out texts of about this length that was called atypical, as measured.
+        pieces: among how many texts.
+        bits_per_char: of the text.
+        symbols: how many it has.
+        convention: in one line, what was measured.
+    """
+
+    share: float
+    at: float
+    false_alarm_rate: float
+    pieces: int
+    bits_per_char: float
+    symbols: int
+    convention: str
+
+    def __bool__(self) -> bool:
+        return self.share <= 1.0 - self.at
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields as ``escriba score --typical --json`` prints them, the verdict first."""
+        return {"typical": bool(self), **asdict(self)}
+
+    def __str__(self) -> str:
+        return (
+            f"{'typical' if self else 'not typical'}: more surprising than {100 * self.share:.1f} % of held-out texts of about this length "
+            f"(at {self.at:g}, where {100 * self.false_alarm_rate:.1f} % of {self.pieces:,} held-out texts were called not typical)"
+        )
+
+
+def held_out_of(model: Model) -> Corpus:
+    """A model's own held-out part, read again from where its training text came from.
+
+    Raises:
+        CheckpointError: it is not recorded which text was learnt.
+        TextError: the text is not where it was, is another now, or was given in Python; or no part of it was held out.
+    """
+    give = _give(model)
+    if model.folder is None or model.config is None:
+        raise CheckpointError("a model in memory does not say which text was held out", hint=f"give the text: {give}")
+    known = model.run.last("begun").get("corpus") or {}
+    sources, expected = known.get("sources") or (), known.get("held_out_sha256")
+    if "sha256" not in known:
+        raise CheckpointError(f"{model.folder / 'metrics.jsonl'} does not say which text was learnt", hint=f"give a text: {give}")
+    if expected is None:
+        raise TextError(f"the training of {model.folder} held nothing out", hint=f"give a text: {give}")
+    if not sources or "-" in sources:
+        raise TextError(f"the text of {model.folder} was given in Python or on standard input", hint=f"give the held-out part: {give}")
+    try:
+        corpus = read(*sources, settings=model.config.text)
+    except (EscribaError, OSError) as error:
+        met = error.met if isinstance(error, EscribaError) else str(error)
+        raise TextError(f"the text of {model.folder} cannot be read again: {met}", hint=f"give the held-out part: {give}") from error
+    if corpus.sha256 != known["sha256"]:
+        raise TextError(
+            f"{', '.join(map(str, sources[:3]))} is not the text that {model.folder} learnt: {corpus.characters:,} characters "
+            f"(sha256 {corpus.sha256[:12]}), then {known.get('characters'):,} ({known['sha256'][:12]})",
+            expected="the very same text",
+            hint=f"give the held-out part: {give}",
+        )
+    part = corpus.parts(seed=model.config.train.seed).held_out
+    if part is None or part.sha256 != expected:
+        raise TextError(f"what {model.folder} held out was a text of its own (--val or --test)", hint=f"give that text: {give}")
+    return part
+
+
+def _give(model: Model) -> str:
+    return typed("escriba", "evaluate", model.folder or "MODEL", "FILE") + " (in Python: model.evaluate('FILE'))"
+
+
+def _part(model: Model, source: Source, text: str | None, encoding: str | None) -> Corpus:
+    """What is to be measured on: a text read as the model's own was, or what it held out."""
+    if source is not None and text is not None:
+        raise TextError("a source and a text at once", expected="one of them")
+    if source is None and text is None:
+        return held_out_of(model)
+    if isinstance(source, Corpus):
+        return source
+    is_documents = model.tokenizer.eos_id is not None
+    tokenizer = model.tokenizer
+    settings = TextSettings(unit=tokenizer.kind) if model.config is None else model.config.text
+    settings = settings.but(normalization=tokenizer.normalization, newlines=tokenizer.newlines)
+    if encoding is not None:
+        settings = settings.but(encoding=encoding)
+    like = Corpus((), is_documents, (), (), settings)
+    if source is not None:
+        if not isinstance(source, str | os.PathLike):
+            raise TextError(f"the text to measure on is {source!r:.60}", expected="a file, a text that was read, or text=...")
+        return read_beside([source], like)
+    by = settings.documents if is_documents and settings.documents in ("line", "paragraph") else "line" if is_documents else "stream"
+    corpus = read(text=text, settings=settings.but(from_line=None, to_line=None, documents=by, column=()))
+    return corpus if corpus.is_documents == is_documents else replace(corpus, is_documents=True, pieces=("".join(corpus.pieces),))
+
+
+def evaluate(
+    model: Model,
+    source: Source = None,
+    *,
+    text: str | None = None,
+    protocol: str = "stream",
+    window: int = 256,
+    lanes: int | None = None,
+    encoding: str | None = None,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """The loss of a model on a whole text. See `Model.evaluate`."""
+    part = _part(model, source, text, encoding)
+    engine = model.engine_for(part.characters)
+    return Evaluation.of(
+        protocol, measure(engine, model.tokenizer, part, protocol=protocol, window=window, lanes=lanes, progress=progress)
+    )  # fmt: skip
+
+
+class Usual:
+    """What is typical for a model, read from its folder when it is first asked for.
+
+    Args:
+        model: the model.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._known: Typicality | CheckpointError | None = None
+        self._looked = self._warned = False
+
+    def take(self, typicality: Typicality) -> None:
+        """Takes what was measured just now."""
+        self._known, self._looked = typicality, True
+
+    def find(self) -> Typicality | None:
+        """What is typical; None: it was never measured.
+
+        Raises:
+            CheckpointError: the file is damaged, or of other weights.
+        """
+        if not self._looked:
+            folder = self._model.folder if self._model.at is None else None
+            try:
+                self._known = None if folder is None else load_typical(folder)
+            except CheckpointError as error:
+                self._known = error
+            self._looked = True
+        if isinstance(self._known, CheckpointError):
+            raise self._known
+        return self._known
+
+    def find_or_warn(self) -> Typicality | None:
+        """The same, but a file that cannot be used is told of, once, and not used."""
+        try:
+            return self.find()
+        except CheckpointError as error:
+            if not self._warned:
+                warnings.warn(f"{error.met}, so it is not used", UserWarning, stacklevel=4)
+                self._warned = True
+            return None
+
+    def keep(self, folder: Path) -> None:
+        """Writes it beside the weights of a new folder, if it is known."""
+        with contextlib.suppress(CheckpointError):  # what is damaged or of other weights is left behind
+            if (found := self.find()) is not None:
+                save_typical(folder, found)
+
+
+def judged(model: Model, score: Score) -> Score:
+    """The score of a whole text from nothing, with the share of held-out texts that surprise less, where that is known."""
+    typicality = model.usual.find_or_warn()
+    if typicality is None or score.bits_per_char is None:
+        return score
+    return replace(score, more_surprising_than=typicality.share(score.bits_per_char, score.symbols))
+
+
+def is_typical(model: Model, text: str, at: float) -> Typical:
+    """Whether a text is typical. See `Model.is_typical`.
+
+    Raises:
+        TextError: the text is empty.
+        CheckpointError: what is typical was not measured, or its file is damaged.
+        SettingsError: the share is none of those that were measured.
+    """
+    typicality = model.usual.find()
+    if typicality is None:
+        line = typed("escriba", "evaluate", model.folder or "MODEL", "--typical")
+        raise CheckpointError(
+            f"it was not measured what is typical for {model.folder or 'this model'}",
+            hint=f"measure it: {line} (in Python: model.measure_typical())",
+        )
+    score = model.score(text)
+    if score.bits_per_char is None:
+        raise TextError("an empty text is neither typical nor not", expected="a text of one symbol or more")
+    alarms, pieces = typicality.false_alarms(at, score.symbols)
+    share = typicality.share(score.bits_per_char, score.symbols)
+    return Typical(share, at, alarms / pieces, pieces, score.bits_per_char, score.symbols, f"{score.convention}; {typicality.convention}")
+
+
+def learn_typical(
+    model: Model,
+    source: Source = None,
+    *,
+    text: str | None = None,
+    encoding: str | None = None,
+    seed: int = 1,
+    most_symbols: int = MOST_SYMBOLS,
+    progress: Progress | None = None,
+) -> Typicality:
+    """Measures what is typical, and keeps it in the model's folder. See `Model.measure_typical`."""
+    part = _part(model, source, text, encoding)
+    if part.is_documents != (model.tokenizer.eos_id is not None):
+        raise TextError(f"{part!r} has not the form of the model's text", expected="documents for documents, a stream for a stream")
+    engine = model.engine_for(min(most_symbols, part.characters))
+    found = measure_typical(engine, model.tokenizer, part.encode(model.tokenizer), seed=seed, most_symbols=most_symbols, progress=progress)
+    if model.folder is not None and model.at is None:
+        save_typical(model.folder, found)
+    model.usual.take(found)
+    return found

@@ -1,0 +1,48 @@
+"""What a training of any kind begins with: the settings sorted, the tokenizer fitted, what a symbol stands for.
+
+It knows nothing of networks, and needs no PyTorch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from escriba.settings import ModelSettings, Settings, TextSettings, TrainSettings, near_setting
+from escriba.text.corpus import Corpus, Parts
+from escriba.text.encoded import EncodedText
+from escriba.text.tokenizer import TOKENIZERS, Tokenizer
+
+__all__ = ["characters_per_symbol", "fit_tokenizer", "sort_settings"]
+
+
+def sort_settings(values: Mapping[str, Any]) -> dict[type[Settings], dict[str, Any]]:
+    """Single settings by name, sorted by the stage to which they belong.
+
+    Raises:
+        SettingsError: no stage has a setting of that name.
+    """
+    stages: tuple[type[Settings], ...] = (TextSettings, ModelSettings, TrainSettings)
+    sorted_values: dict[type[Settings], dict[str, Any]] = {stage: {} for stage in stages}
+    for name, value in values.items():
+        for stage in stages:
+            if name in stage.model_fields:
+                sorted_values[stage][name] = value
+                break
+        else:
+            raise near_setting(name, [field for stage in stages for field in stage.model_fields])
+    return sorted_values
+
+
+def fit_tokenizer(corpus: Corpus, parts: Parts) -> Tokenizer:
+    """The tokenizer of the corpus' settings: the vocabulary is of the whole text, the frequencies of the training part."""
+    settings = corpus.settings
+    return TOKENIZERS[settings.unit].fit(
+        corpus, min_count=settings.min_count, unknown=settings.unknown, count_in=parts.whole_train if parts.held_out is not None else None
+    )
+
+
+def characters_per_symbol(part: Corpus, encoded: EncodedText) -> float:
+    """How many characters a scored symbol stands for, the ends of documents counted as symbols."""
+    ends = 0 if encoded.offsets is None else encoded.count
+    return part.characters / max(1, len(encoded) + ends)

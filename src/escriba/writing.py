@@ -1,0 +1,178 @@
+"""How a model writes: texts whole, in pieces, the likeliest of a beam, and one that a person goes on with.
+
+It does not know how a model is trained or kept, nor how it reads; `Model` in `using.py` takes these methods over.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, overload
+
+from escriba.engine.protocol import Engine
+from escriba.errors import EscribaError, SettingsError, TextError
+from escriba.inference.beam import BeamSearch, checked_beams
+from escriba.inference.collecting import Wanted, collect
+from escriba.inference.generator import Generated, Generator
+from escriba.inference.writer import Writer
+from escriba.results import Text
+from escriba.settings import SampleSettings
+from escriba.text.tokenizer import Tokenizer
+
+__all__ = ["Writes", "as_string", "warn_once"]
+
+
+class Writes:
+    """What writes with an engine and a tokenizer."""
+
+    engine: Engine
+    tokenizer: Tokenizer
+
+    @overload
+    def generate(self, prompt: str = ..., length: int | None = ..., *, samples: None = ..., **options: Any) -> Text: ...
+    @overload
+    def generate(
+        self, prompt: str | Sequence[str] = ..., length: int | None = ..., *, samples: int | None = ..., **options: Any
+    ) -> list[Text]: ...
+
+    def generate(
+        self,
+        prompt: str | Sequence[str] = "",
+        length: int | None = 500,
+        *,
+        samples: int | None = None,
+        seed: int | None = None,
+        stop: str | Sequence[str] = (),
+        begins: str = "",
+        unique: bool = False,
+        min_length: int | None = None,
+        max_length: int | None = None,
+        keep: Callable[[Text], bool] | None = None,
+        **sampling: Any,
+    ) -> Text | list[Text]:
+        """Writes on from a prompt, or from each of several.
+
+        Args:
+            prompt: a text, of any length, possibly empty; or a list of texts.
+            length: characters to write, 0 or more; with `max_length` more than that, or None.
+            samples: texts for each prompt; None: one.
+            seed: of the draws; None: another one each time, told in the result.
+            stop: a string, or several, before which the text ends.
+            begins: what every text begins with: unlike the prompt it is a part of the text, counted in its length and its likelihood.
+            unique: write no text twice.
+            min_length: write no text of fewer characters.
+            max_length: write no text that does not end by itself, at its document's end or before a stop string, within so many.
+            keep: write no text of which this function says False. A text that is not kept by one of these four is written anew,
+                50 times as often as texts are asked for and 500 times at least; then a warning says that fewer were found.
+            **sampling: temperature (0 is greedy), top_k, top_p, min_p, temperature_cycle, no_repeat, as in `SampleSettings`.
+
+        Returns:
+            A `Text`, which is a str; for a list of prompts or a number of samples a list of them, prompt by prompt.
+
+        Raises:
+            SettingsError: a value is out of its range.
+            UnknownSymbolError: the prompt has an unseen symbol, and the vocabulary has no <unk>.
+            EscribaError: one text is asked for, and none could be kept.
+        """
+        generator, settings, number = Generator(self.engine, self.tokenizer), SampleSettings(**sampling), 1 if samples is None else samples
+        wanted = Wanted(unique, min_length, max_length, None if keep is None else lambda made: keep(_as_text(made)))
+        if wanted == Wanted():
+            if length is None:
+                raise SettingsError("length is None", expected="a number of characters", hint="Model.stream goes on for ever")
+            made = generator.generate(prompt, samples=number, length=length, settings=settings, seed=seed, stop=stop, begins=begins)
+            warn_once(one.notices for one in made)
+        else:
+            found = collect(
+                generator, prompt, wanted=wanted, samples=number, length=length, settings=settings, seed=seed, stop=stop, begins=begins
+            )
+            made = found.texts
+            if found.notice is not None and isinstance(prompt, str) and samples is None:
+                raise EscribaError(found.notice, expected="a text that can be kept", hint="ask for less of it")
+            warn_once([found.notices, [found.notice] if found.notice is not None else []])
+        texts = [_as_text(one) for one in made]
+        return texts[0] if isinstance(prompt, str) and samples is None else texts
+
+    def beam(
+        self,
+        prompt: str = "",
+        length: int = 200,
+        *,
+        width: int = 4,
+        length_penalty: float = 0.0,
+        samples: int | None = None,
+        stop: str | Sequence[str] = (),
+        no_repeat: int | None = None,
+    ) -> list[Text]:
+        """The likeliest texts after a prompt that a beam search finds, the best first; nothing is drawn. See `BeamSearch`.
+
+        Args:
+            prompt: what the texts go on from; it may be empty.
+            length: characters after which a text is cut, 0 or more.
+            width: how many beginnings are kept, 1 (greedy) to 64.
+            length_penalty: 0 orders texts by log-likelihood, 1 by its mean over their symbols; 0 to 2.
+            samples: so many of the texts at most, 1 to `width`; None: all that were found.
+            stop: a string, or several, before which a text ends.
+            no_repeat: as in `SampleSettings`.
+
+        Raises:
+            SettingsError: a value is out of its range.
+            UnknownSymbolError: the prompt has an unseen symbol, and the vocabulary has no <unk>.
+        """
+        checked_beams(width, length_penalty)
+        if samples is not None and (isinstance(samples, bool) or not isinstance(samples, int) or not 1 <= samples <= width):
+            raise SettingsError(f"samples is {samples!r} and the width of the beam {width!r}", expected="1 to the width of the beam")
+        found = BeamSearch(self.engine, self.tokenizer).search(
+            prompt, length=length, width=width, length_penalty=length_penalty, stop=stop, no_repeat=no_repeat
+        )
+        warn_once(one.notices for one in found)
+        return [
+            Text.of(
+                one.prompt, one.text, log_likelihood=one.log_likelihood, seed=None, row=row, finish_reason=one.finish_reason,
+                normalized=one.normalized,
+            )
+            for row, one in enumerate(found[:samples])
+        ]  # fmt: skip
+
+    def stream(
+        self,
+        prompt: str = "",
+        length: int | None = 500,
+        *,
+        seed: int | None = None,
+        stop: str | Sequence[str] = (),
+        begins: str = "",
+        **sampling: Any,
+    ) -> Iterator[str]:
+        """Writes the same text as `generate`, piece by piece as it comes; length None never stops by itself."""
+        stream = Generator(self.engine, self.tokenizer).stream(
+            as_string(prompt, "the prompt"), length=length, settings=SampleSettings(**sampling), seed=seed, stop=stop, begins=begins
+        )
+        warn_once([stream.notices])
+        return (piece for _, piece in stream)
+
+    def writer(self, prompt: str = "", *, seed: int | None = None, **sampling: Any) -> Writer:
+        """A text that goes on step by step: `next`, `push`, `write`, `fork`."""
+        return Writer(self.engine, self.tokenizer, as_string(prompt, "the prompt"), settings=SampleSettings(**sampling), seed=seed)
+
+
+def as_string(value: object, what: str) -> str:
+    """A string.
+
+    Raises:
+        TextError: it is something else.
+    """
+    if not isinstance(value, str):
+        raise TextError(f"{what} is {value!r:.60}, of type {type(value).__name__}", expected="a string")
+    return value
+
+
+def _as_text(made: Generated) -> Text:
+    return Text.of(
+        made.prompt, made.text, log_likelihood=made.log_likelihood, seed=made.seed, row=made.row, finish_reason=made.finish_reason
+    )
+
+
+def warn_once(notices: Iterable[Sequence[str]]) -> None:
+    """Says once each what the prompts held that the model does not know."""
+    for notice in dict.fromkeys(one for several in notices for one in several):
+        warnings.warn(notice, UserWarning, stacklevel=3)
