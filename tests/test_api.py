@@ -85,7 +85,7 @@ def test_trained_to_a_folder(fox: Model) -> None:
     folder = fox.folder
     assert folder is not None
     assert sorted(path.name for path in folder.iterdir()) == [
-        *["config.json", "kept", "metrics.jsonl", "model.safetensors", "samples.txt", "tokenizer.json", "training"]
+        *["config.json", "kept", "metrics.jsonl", "model.safetensors", "samples.txt", "tokenizer.json", "training", "typical.json"]
     ]
     assert [path.name for path in folder.parent.iterdir() if path.name.startswith(".")] == []
     run = fox.run
@@ -302,7 +302,7 @@ def test_without_unknown(story: str) -> None:
 def test_save(saints: Model, tmp_path: Path) -> None:
     """A model in memory is saved whole, never over another unasked, and opens as the same; so does one that was opened."""
     folder = saints.save(tmp_path / "saints")
-    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors", "tokenizer.json"]
+    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors", "tokenizer.json", "typical.json"]
     again = escriba.load(folder)
     assert_same_weights(again, saints)
     with pytest.raises(CheckpointError, match="is there already"):

@@ -296,7 +296,12 @@ def test_saving_over_a_model_leaves_nothing_of_it(place: Path) -> None:
     model = escriba.load(place / "fox")
     escriba.train(place / "fox.txt", out=place / "other", steps=3, quiet=True, **TINY)
     model.save(place / "other", overwrite=True)
-    assert sorted(path.name for path in (place / "other").iterdir()) == ["config.json", "model.safetensors", "tokenizer.json"]
+    assert sorted(path.name for path in (place / "other").iterdir()) == [
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "typical.json",
+    ]
     assert escriba.load(place / "other").score("The cat") == model.score("The cat")
     (place / "mine").mkdir()
     (place / "mine" / "letter.txt").write_text("dear", encoding="utf-8")

@@ -200,6 +200,8 @@ def test_the_json_that_is_told_of_is_the_json_that_is_printed(model: Path, make_
         "show": ["show", str(model)],
         "generate": ["generate", str(model), "-l", "5"],
         "score": ["score", str(model), "--text", "Ana"],
+        "rank": ["rank", str(model), "Ana", "Tom"],
+        "evaluate": ["evaluate", str(model), str(place / "chapter.txt")],
         "recall": ["recall", str(model), "--text", "Ana"],
         "next": ["next", str(model), "Ana"],
         "doctor": ["doctor", str(model)],

@@ -191,11 +191,31 @@ def test_steps(arguments: Sequence[str], *, long: bool) -> list[Step]:
     chosen = "not network" if long else "not network and not long"
     return [
         *lint_steps(),
+        *([("peers", install_peers)] if long else []),
         ("tests", lambda: python("-m", "coverage", "run", "-m", "pytest", "-m", chosen, "--durations=10", *arguments)),
         ("coverage", lambda: python("-m", "coverage", "report")),
         ("wheel", build_wheel),
         ("install", lambda: python("tools/wheel_check.py", WHEELS)),
     ]
+
+
+def install_peers() -> int:
+    """Other people's programs that must be compiled, to which some tests hold Escriba; without a compiler those tests are skipped."""
+    if is_installed("kenlm"):
+        return 0
+    if shutil.which("cmake") is None or shutil.which("c++") is None:
+        say("no cmake or no C++ compiler: the tests against kenlm will be skipped")
+        return 0
+    # Not in isolation: it would compile a cmake of its own for a quarter of an hour.
+    if pip("install", "-q", "-c", CONSTRAINTS, "--no-build-isolation", "--no-deps", "kenlm"):
+        say("kenlm could not be compiled here: the tests against it will be skipped")
+    return 0
+
+
+def is_installed(name: str) -> bool:
+    """Whether the virtual environment has a package."""
+    code = f"import importlib.util, sys; sys.exit(importlib.util.find_spec({name!r}) is None)"
+    return subprocess.run([str(program("python")), "-c", code], check=False).returncode == 0
 
 
 def build_wheel() -> int:

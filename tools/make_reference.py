@@ -87,8 +87,9 @@ JSON_FIELDS: Mapping[str, str] = {
         "`log_likelihood`, `symbols`, `characters`, `unknown`, `bits_per_char`, `text`, `convention`"
     ),
     "rank": (
-        "a list of objects, the likeliest first: `rank`, `text`, those of `score`, and with `--permutations` `given` (true for the word "
-        "itself)"
+        "a list of objects, the likeliest first: `rank`, `text`, `log_likelihood` (nats), `symbols`, `bits_per_char`, `bits_per_byte`, "
+        "`perplexity`, `unknown`, `convention`, `more_surprising_than` (0 to 1, or null), and with `--permutations` `given` (true for "
+        "the word itself)"
     ),
     "evaluate": (
         "one object for one model and protocol, else a list: `model`, `protocol`, `loss_nats`, `standard_error`, `bits_per_char`, "

@@ -53,7 +53,7 @@ def test_never_stopped(train: Train, never_stopped: NeverStopped, tmp_path: Path
     assert {"Begun", "Progress", "Evaluated", "EpochEnded", "Sampled", "CheckpointDue", "Closed"} <= set(events)
     assert events.count("Progress") == STEPS
     assert set(hashes(whole)) == {
-        *["config.json", "tokenizer.json", "model.safetensors", "metrics.jsonl", "samples.txt"],
+        *["config.json", "tokenizer.json", "model.safetensors", "metrics.jsonl", "samples.txt", "typical.json"],
         *["kept/step-16.safetensors", "kept/step-32.safetensors"],
     }
     assert train("streams", tmp_path / "again") == 0
