@@ -177,6 +177,9 @@ class TrainSettings(Settings):
     sample_temperatures: tuple[float, ...] = Field((0.5, 0.8, 1.0), description="temperatures of the samples")
     sample_prompt: str = Field("", max_length=10_000, description="what the samples go on from")
     keep_every: str | None = Field(None, description="also keep the weights of every epoch, or of every N steps: epoch, or a number")
+    scheduled_sampling: float = Field(
+        0.0, ge=0.0, le=1.0, description="share of inputs that are the network's own symbols at the end of training; it rises from 0"
+    )
     seed: int = Field(1, ge=0, lt=2**63, description="seed of weights, order and dropout")
     precision: Literal["auto", "float32", "bf16"] = Field(
         "auto", description="precision of the products in training; auto: the fastest, bf16 only where the hardware multiplies it"

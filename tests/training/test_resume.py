@@ -34,6 +34,7 @@ SETTINGS = [
     pytest.param({"optimizer": "adam", "keep_every": "epoch", "eval_every": None, "sample_every": None}, id="adam"),
     pytest.param({"optimizer": "rmsprop", "schedule": "plateau", "plateau_patience": 1, "averaging": 0.9}, id="rmsprop"),
     pytest.param({"optimizer": "sgd", "learning_rate": 0.5, "schedule": "linear"}, id="sgd"),
+    pytest.param({"optimizer": "adam", "scheduled_sampling": 0.8}, id="scheduled"),
     pytest.param({"optimizer": "adam", "learning_rate": 1.0, "eval_every": 1, "patience": 2, "steps": 30}, id="patience"),
 ]
 

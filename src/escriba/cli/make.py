@@ -76,6 +76,7 @@ def _train_options(command: Callable[..., Any]) -> Callable[..., Any]:
         setting(TrainSettings, "minutes", metavar="N", no_default=True),
         setting(TrainSettings, "seed", metavar="N"),
         setting(TrainSettings, "keep_every", metavar="epoch|N", no_default=True),
+        setting(TrainSettings, "scheduled_sampling", metavar="SHARE"),
         setting(TrainSettings, "precision"),
         setting(TrainSettings, "device", metavar="auto|cpu|cuda|mps"),
         setting(TrainSettings, "threads", metavar="auto|N"),

@@ -29,6 +29,7 @@ from escriba.training.evaluation import Evaluation, evaluate_part
 from escriba.training.events import CheckpointDue, EpochEnded, Evaluated, Event, Finished, Progress, SampleDue, SteppedBack
 from escriba.training.keeping import Keeping, Updated
 from escriba.training.optimizer import Plateau, learning_rate
+from escriba.training.scheduled import with_own_symbols
 from escriba.training.state import Tally, TrainingState
 from escriba.training.step import StepFunction, TensorBatch, autocast, chosen_device, chosen_precision, symbols_of, training_step
 
@@ -117,6 +118,8 @@ class Fit(Iterator[Event]):
         self._rng = torch.Generator(self.device).manual_seed(settings.seed)
         net.dropout.generator = self._rng
         self._tally, self._due = Tally(), Due(settings, len(data))
+        known = data.tokenizer
+        self._never = () if known is None else tuple(one for one in (known.unk_id, known.eos_id) if one is not None)
         self._carried: ModelState | None = None
         self._stopping = False
         self._began = time.perf_counter()
@@ -239,10 +242,12 @@ class Fit(Iterator[Event]):
         return rate * self._plateau.factor * self._tally.rate_factor
 
     def _one_step(self) -> Progress | SteppedBack:
-        batch, tally, rate, began = self.data.batch(self.step), self._tally, self._rate(), self.elapsed_s
+        data, tally, rate, began = self.data.batch(self.step), self._tally, self._rate(), self.elapsed_s
         self.net.train()  # whoever was given an event may have used the network
+        batch = TensorBatch.of(data, self.device, self._carried if data.carry else None)
         with autocast(self.device, self.precision):
-            outcome = self.step_function(self.net, TensorBatch.of(batch, self.device, self._carried if batch.carry else None))
+            batch = with_own_symbols(self.net, batch, self.settings.scheduled_sampling * self.done, self._rng, never=self._never)
+            outcome = self.step_function(self.net, batch)
         loss, state = loss_and_state(outcome)
         tally.step += 1
         updated = self._keeping.update(loss, rate, self.settings.clip_norm, tally.step)
@@ -250,7 +255,7 @@ class Fit(Iterator[Event]):
         if not updated.is_sound:
             return self._step_back(updated, rate)
         self._carried = None if state is None else tuple(tuple(one.detach().float() for one in layer) for layer in state)
-        tally.learnt(updated.loss_nats, symbols_of(batch))
+        tally.learnt(updated.loss_nats, symbols_of(data))
         if tally.step % GOOD_EVERY == 0:
             self._remember()
         return Progress(*self._where(), updated.loss_nats, rate, updated.gradient_norm, self.symbols_seen)
