@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
 from escriba.model.language_model import LanguageModel
 from escriba.training.step import TensorBatch
