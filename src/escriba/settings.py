@@ -78,6 +78,9 @@ class TextSettings(Settings):
     to_line: int | None = Field(None, ge=1, description="last line to read")
     strip_gutenberg: bool = Field(False, description="leave out a Project Gutenberg header and licence")
     min_count: int = Field(1, ge=1, le=1_000_000, description="symbols rarer than this in the training part become <unk>")
+    max_vocab_size: int | None = Field(
+        None, ge=3, le=10_000_000, description="most symbols, special ones included; the rarest others become <unk>; none: all"
+    )
     unknown: bool = Field(True, description="keep id 0 for symbols never seen; without it an unseen symbol is an error")
     fingerprint: bool = Field(True, description="keep hashes of the documents that were learnt, so that new ones can be told")
     val_fraction: float = Field(0.1, ge=0.0, le=0.5, description="share of the text that is held out and only ever measured")
@@ -88,6 +91,8 @@ class TextSettings(Settings):
             raise ValueError(f"to_line is {self.to_line}, before from_line, {self.from_line}")
         if not self.unknown and self.min_count > 1:
             raise ValueError(f"min_count is {self.min_count}, but without <unk> every symbol must be kept")
+        if not self.unknown and self.max_vocab_size is not None:
+            raise ValueError(f"max_vocab_size is {self.max_vocab_size}, but without <unk> every symbol must be kept")
         return self
 
 

@@ -191,6 +191,37 @@ def test_rare_symbols_become_unknown() -> None:
         CharTokenizer.fit("aab", min_count=0)
 
 
+def test_the_vocabulary_can_be_capped() -> None:
+    """The most frequent symbols of the part counted in are kept, so many in all; <unk> has the frequency of what it replaces."""
+    words = WordTokenizer.fit("to be or not to be to", max_vocab_size=4)
+    assert words.symbols == ("<unk>", " ", "to", "be")
+    assert words.frequencies.tolist() == [2, 6, 3, 2]
+    assert CharTokenizer.fit("zzzaab", max_vocab_size=3, count_in="aab").symbols == ("<unk>", "a", "b")
+    documents = CharTokenizer.fit(["aab", "abc"], max_vocab_size=4)
+    assert documents.symbols == ("<unk>", "a", "b", "<eos>")
+    assert CharTokenizer.fit("aabbc", max_vocab_size=10).vocab_size == 4
+    assert CharTokenizer.fit(read(text="aabbc", max_vocab_size=3)).symbols == ("<unk>", "a", "b")
+    assert CharTokenizer.fit("aabbcd", max_vocab_size=5, min_count=2).symbols == ("<unk>", "a", "b")
+    assert ByteTokenizer.fit("abc", max_vocab_size=3).vocab_size == 256
+    for bad in ({"max_vocab_size": 2}, {"max_vocab_size": 9, "unknown": False}):
+        with pytest.raises(SettingsError, match="max_vocab_size is"):
+            CharTokenizer.fit("aabbc", **bad)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["海上生明月，天涯共此時。情人怨遙夜，竟夕起相思。", "吾輩は猫である。名前はまだ無い。", "กินข้าวหรือยังครับ วันนี้อากาศดีมาก"],
+    ids=["chinese", "japanese", "thai"],
+)
+def test_words_of_a_script_without_blanks_are_refused(text: str) -> None:
+    """They would be whole clauses: that is said, with one of them, and what to do. A text that was cut into words before is taken."""
+    with pytest.raises(SettingsError, match="without blanks between words") as error:
+        WordTokenizer.fit(f"{text}\n" * 4)
+    assert "--unit char" in str(error.value)
+    assert WordTokenizer.fit("海上 生 明月 ， 天涯 共 此時 。\n" * 9).vocab_size > 5
+    assert WordTokenizer.fit("The poem 海上生明月 is by a poet of the eighth century, and many know it.\n" * 20).vocab_size > 5
+
+
 def test_prompts_are_treated_as_the_training_text_was() -> None:
     """A tokenizer normalizes as its corpus was, and a bare text decides by what is true of it."""
     assert CharTokenizer.fit("é\n").normalize("e\u0301\r\n\r") == "é\n\n"

@@ -48,6 +48,7 @@ def text_options(command: Callable[..., Any]) -> Callable[..., Any]:
         setting(TextSettings, "to_line", "--to", metavar="LINE"),
         click.option("--strip-gutenberg", "strip_gutenberg", **flag, help="Leave out a Project Gutenberg header and licence."),  # type: ignore[arg-type]
         setting(TextSettings, "min_count", metavar="N"),
+        setting(TextSettings, "max_vocab_size", metavar="N"),
         click.option("--no-unknown", "unknown", flag_value=False, default=None, help="No <unk>: an unseen symbol is an error."),
         click.option("--no-fingerprint", "fingerprint", flag_value=False, default=None, help="Keep no hashes of the documents."),
         setting(TextSettings, "val_fraction", metavar="SHARE"),

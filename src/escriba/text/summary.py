@@ -129,7 +129,9 @@ def summarized(corpus: Corpus, parts: Parts, tokenizer: Tokenizer | None = None)
     """The figures of a corpus that is cut into these parts; with a tokenizer that was fitted to it already, by its counts."""
     settings = corpus.settings
     if tokenizer is None:
-        tokenizer = TOKENIZERS[settings.unit].fit(corpus, count_in=parts.whole_train if settings.min_count > 1 else None)
+        tokenizer = TOKENIZERS[settings.unit].fit(
+            corpus, count_in=parts.whole_train if settings.min_count > 1 or settings.max_vocab_size else None
+        )
     commonest, rarest = _extremes(tokenizer)
     lengths = sorted(map(len, corpus.pieces)) if corpus.is_documents else []
     found = corpus.found or look(corpus.pieces, corpus.is_documents)

@@ -21,7 +21,7 @@ from typing import ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from escriba.errors import UnknownSymbolError
+from escriba.errors import SettingsError, UnknownSymbolError
 from escriba.text.pieces import joined_pieces
 from escriba.text.vocabulary import UNKNOWN_GLYPH, Ids, IncrementalDecoder, Tokenizer, checked_text, filled
 
@@ -126,12 +126,33 @@ class CharTokenizer(Tokenizer):
         return dict(sorted(unknown.items(), key=lambda item: (-item[1], item[0])))
 
 
+WITHOUT_BLANKS = re.compile("[\u0e00-\u0eff\u0f00-\u109f\u1780-\u17ff\u3005-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+"""The first letter of a word in a script that sets no blanks between words: Thai, Lao, Tibetan, Burmese, Khmer, Japanese, Chinese."""
+LONGEST_MEAN = 3.5
+"""Letters: longer than this on the mean, what stands between blanks in such a script is no word; a text cut into words has about 2."""
+FEWEST_LETTERS = 50
+"""In a text of fewer such letters it may be chance."""
+
+
 @functools.cache
 def _word_pattern() -> re.Pattern[str]:
     """Words, blanks one by one, and other characters one by one: every character of a text is in exactly one match."""
     # `re` has no class for combining marks, and a word of Hindi or of decomposed Vietnamese must not fall apart at them
     marks = [chr(code) for code in range(0x300, sys.maxunicode + 1) if unicodedata.category(chr(code))[0] == "M"]
     return re.compile(rf"\w[\w{''.join(marks)}]*|\s|[^\w\s]")
+
+
+def refuse_clauses(counts: Mapping[str, int]) -> None:
+    """Raises SettingsError where scripts without blanks prevail, and what stands between blanks and marks is long: it is no word."""
+    unspaced = {word: count for word, count in counts.items() if WITHOUT_BLANKS.match(word)}
+    found, letters = sum(unspaced.values()), sum(len(word) * count for word, count in unspaced.items())
+    prevail = 2 * found > sum(count for word, count in counts.items() if word[0].isalpha())
+    if prevail and letters >= FEWEST_LETTERS and letters > LONGEST_MEAN * found:
+        raise SettingsError(
+            f"words were asked for of a text in a script without blanks between words: {max(unspaced, key=len)[:20]!r} would be one word",
+            expected="words with blanks between them",
+            hint="--unit char, or a text that was cut into words before",
+        )
 
 
 class WordTokenizer(Tokenizer):
@@ -176,6 +197,7 @@ class WordTokenizer(Tokenizer):
 
     @classmethod
     def _vocabulary(cls, counts: Mapping[str, int]) -> list[str]:
+        refuse_clauses(counts)
         return sorted(counts, key=lambda word: (-counts[word], word))
 
     @classmethod

@@ -107,6 +107,7 @@ class Tokenizer(abc.ABC):
         text: str | ReadText | Iterable[str],
         *,
         min_count: int | None = None,
+        max_vocab_size: int | None = None,
         unknown: bool | None = None,
         eos: bool | None = None,
         normalization: Literal["NFC", "none"] | None = None,
@@ -119,6 +120,8 @@ class Tokenizer(abc.ABC):
             text: a text (one stream), a corpus, or documents. Its symbols are the vocabulary.
             min_count: rarer symbols become ``<unk>``; above 1 the vocabulary is that of `count_in`. None: as the corpus
                 was read, else 1.
+            max_vocab_size: only the most frequent symbols of `count_in` are kept, so many with the special ones, and the others become
+                ``<unk>``. None: as the corpus was read, else all.
             unknown: keep id 0 for symbols never seen. None: as the corpus was read, else True.
             eos: have an ``<eos>``. None: for documents, not for a stream.
             normalization: "NFC" or "none", applied to `text`. None: as the corpus was read; else NFC if the text is in it.
@@ -127,11 +130,13 @@ class Tokenizer(abc.ABC):
 
         Raises:
             TextError: no symbol is left.
-            SettingsError: `min_count` is under 1, or above 1 without ``<unk>``.
+            SettingsError: `min_count` is under 1, or above 1 without ``<unk>``; so is `max_vocab_size` under 3, or set without it; or
+                words are asked for of a script that has no blanks between them.
         """
         pieces, is_documents, settings = _pieces_of(text)
         if settings is not None:
             min_count = settings.min_count if min_count is None else min_count
+            max_vocab_size = settings.max_vocab_size if max_vocab_size is None else max_vocab_size
             unknown = settings.unknown if unknown is None else unknown
             normalization = normalization or settings.normalization
             newlines = newlines or settings.newlines
@@ -146,6 +151,11 @@ class Tokenizer(abc.ABC):
             raise SettingsError(f"min_count is {min_count}", expected="1 or more")
         if min_count > 1 and not unknown and not cls.knows_everything:
             raise SettingsError(f"min_count is {min_count}, but without <unk> every symbol must be kept")
+        if max_vocab_size is not None and (max_vocab_size < 3 or not unknown) and not cls.knows_everything:
+            raise SettingsError(
+                f"max_vocab_size is {max_vocab_size}" + ("" if unknown else ", but without <unk> every symbol must be kept"),
+                expected="3 or more, and an <unk> for what is left out; or None",
+            )
         counts = here = cls._count(pieces, is_documents)
         ends = len(pieces) if is_documents else 1
         if count_in is not None:
@@ -154,13 +164,17 @@ class Tokenizer(abc.ABC):
                 pieces = [normalized(one, normalization, newlines) for one in pieces]
             here = cls._count(pieces, are_documents)
             ends = len(pieces) if are_documents else 1
-        kept = {symbol: count for symbol, count in here.items() if count >= min_count} if min_count > 1 else counts
-        symbols = cls._vocabulary(kept if min_count > 1 else {symbol: here.get(symbol, 0) for symbol in counts})
+        eos = is_documents if eos is None else eos
+        kept = {symbol: count for symbol, count in here.items() if count >= min_count}
+        if min_count == 1 and max_vocab_size is None:
+            kept = {symbol: here.get(symbol, 0) for symbol in counts}
+        elif max_vocab_size is not None and not cls.knows_everything:
+            kept = dict(sorted(kept.items(), key=lambda one: (-one[1], one[0]))[: max_vocab_size - 1 - eos])
+        symbols = cls._vocabulary(kept)
         if not symbols and min_count == 1:
             raise TextError("the text is empty: it has no symbols")
         if not symbols:
             raise TextError(f"no symbol stands {min_count} times or more in the text", hint="choose a smaller min_count")
-        eos = is_documents if eos is None else eos
         left_out = sum(here.values()) - sum(here.get(symbol, 0) for symbol in symbols)
         frequencies = ([left_out] if unknown else []) + [here.get(symbol, 0) for symbol in symbols] + ([ends] if eos else [])
         return cls(symbols, frequencies, unknown=unknown, eos=eos, normalization=normalization, newlines=newlines)
