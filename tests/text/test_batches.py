@@ -54,6 +54,7 @@ def test_a_batch_depends_on_seed_and_step_alone(make: Callable[..., Batches]) ->
     assert not all(same(data.batch(step), data.batch(step + len(data))) for step in range(len(data)))
     assert len(list(data)) == len(data)
     assert all(same(one, data.batch(step)) for step, one in enumerate(data))
+    assert all(same(one, data.batch(2 * len(data) + step)) for step, one in enumerate(data.epoch(2)))
     assert data.at_epoch(3 * len(data)) == 3.0
 
 

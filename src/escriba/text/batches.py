@@ -40,7 +40,7 @@ class Batch(NamedTuple):
 
 
 class Batches(abc.ABC):
-    """Batches in a fixed order: the length is that of an epoch, the iterator gives one epoch, `batch` any step.
+    """Batches in a fixed order: the length is that of an epoch, the iterator gives the first, `epoch` any epoch, `batch` any step.
 
     Attributes:
         mode: "windows", "streams" or "documents".
@@ -98,7 +98,15 @@ class Batches(abc.ABC):
         return step / len(self)
 
     def __iter__(self) -> Iterator[Batch]:
-        return (self.batch(step) for step in range(len(self)))
+        return self.epoch(0)
+
+    def epoch(self, number: int) -> Iterator[Batch]:
+        """The batches of an epoch, counted from 0: of shuffled windows and documents each epoch has another order.
+
+        Raises:
+            SettingsError: the number is negative.
+        """
+        return (self.batch(number * len(self) + index) for index in range(len(self)))
 
     def show(self, n: int = 5) -> Printed:
         """The first `n` symbols of the text, each with the one that it is to foretell, as lines.
