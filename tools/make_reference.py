@@ -52,6 +52,7 @@ JSON_FIELDS: Mapping[str, str] = {
     "corpus": (
         "one object: `sources`, `characters`, `documents` (null: one stream), `lengths` (`min`, `median`, `max`, or null), `unit`, "
         "`vocabulary`, `commonest` and `rarest` (lists of `symbol` and `count`), `parts` (characters of `train`, `choosing`, `held_out`), "
+        "`labels` (documents by label), "
         "`duplicated_lines` (`count`, `of`, `share`, `examples`), `suspected_mojibake` (a list of `found`, `meant`, `count`), `looked_at` "
         "(characters that those two are of; null: all), `notes`"
     ),

@@ -212,6 +212,9 @@ class Run:
         return 1.0
 
 
+MOST_LABELS = 1000
+
+
 def corpus_facts(corpus: Corpus, parts: Parts, sources: Sequence[str], symbols: tuple[int, int, int]) -> dict[str, Any]:
     """What the history says of a text, by which it is known again.
 
@@ -226,6 +229,7 @@ def corpus_facts(corpus: Corpus, parts: Parts, sources: Sequence[str], symbols: 
         "sources": list(sources),
         "characters": corpus.characters,
         "documents": len(corpus.pieces) if corpus.is_documents else None,
+        "labels": dict(list(corpus.labels.items())[:MOST_LABELS]),
         "sha256": corpus.sha256,
         "choosing_sha256": None if parts.choosing is None else parts.choosing.sha256,
         "held_out_sha256": None if parts.held_out is None else parts.held_out.sha256,

@@ -70,6 +70,9 @@ class TextSettings(Settings):
         "auto", description="take a plain text as one stream, or each line or paragraph as a document"
     )
     column: tuple[str, ...] = Field((), description="column of a table, by name or number from 1; several are joined with a blank")
+    label_column: str | None = Field(
+        None, min_length=1, max_length=1000, description="column of a table that comes first in each document, as its label"
+    )
     header: bool = Field(True, description="whether the first row of a table holds the names of its columns")
     encoding: str = Field("utf-8", min_length=1, max_length=40, description="encoding of the text, any codec of Python")
     newlines: Literal["lf", "keep"] = Field("lf", description="turn CRLF and CR into LF, or keep them")

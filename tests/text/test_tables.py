@@ -35,6 +35,28 @@ def test_two_columns_are_joined_with_a_blank(tmp_path: Path) -> None:
     assert table(tmp_path, "b.csv", "a,b\nx,\n,y\n", column=("a", "b")).documents == ("x", "y")
 
 
+def test_labels_come_first(tmp_path: Path) -> None:
+    """Each document begins with its label, a tab and its text; within a label blanks of any kind are one blank each."""
+    assert table(tmp_path, "a.csv", CSV, column=("title",), label_column="label").documents == ("1\tRed, blue", "2\tGreen")
+    assert table(tmp_path, "a.csv", CSV, column=("2", "3"), label_column="1").documents == ("1\tRed, blue two\nlines", "2\tGreen x")
+    corpus = table(tmp_path, "l.csv", "text,kind\none,A\ntwo,B\nthree,B\n", label_column="kind")
+    assert list(corpus.labels.items()) == [("B", 2), ("A", 1)]
+    assert "'B' 2  'A' 1" in str(corpus.summary())
+    assert table(tmp_path, "a.csv", CSV, column=("title",)).labels == {}
+    odd = 'kind,text\n"two\n\twords ",a\tb\n,c\nx, \n'
+    corpus = table(tmp_path, "b.csv", odd, label_column="kind")
+    assert corpus.documents == ("two words\ta\tb", "\tc")
+    assert any("Left out as blank: 1 of 3" in note for note in corpus.notes)
+    assert table(tmp_path, "c.tsv", "a\tb\nX\ty\nX\tz\n", label_column="b").documents == ("y\tX", "z\tX")
+    with pytest.raises(TextError, match="no column 'labels'") as caught:
+        table(tmp_path, "a.csv", CSV, column=("title",), label_column="labels")
+    assert "did you mean 'label'" in str(caught.value)
+    with pytest.raises(TextError, match="has 1 columns"):
+        table(tmp_path, "d.csv", "a,b,c\nx,y,z\nw\n", column=("a",), label_column="c")
+    with pytest.raises(TextError, match="is a plain text, but labels were asked for"):
+        table(tmp_path, "e.txt", "one\ntwo\n", label_column="1")
+
+
 def test_without_a_header(tmp_path: Path) -> None:
     """With no header the first row is a document like the others."""
     corpus = table(tmp_path, "a.csv", CSV, column=("2",), header=False)

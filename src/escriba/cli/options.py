@@ -40,6 +40,7 @@ def text_options(command: Callable[..., Any]) -> Callable[..., Any]:
         setting(TextSettings, "unit"),
         setting(TextSettings, "documents"),
         click.option("--column", multiple=True, help="Column of a table, by name or number from 1; twice joins with a blank."),
+        setting(TextSettings, "label_column", metavar="COLUMN", no_default=True),
         click.option("--no-header", "header", flag_value=False, default=None, help="The table's first row is data, not names."),
         setting(TextSettings, "encoding", metavar="CODEC"),
         setting(TextSettings, "newlines"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -26,7 +27,7 @@ from escriba.text.known import PREFIX, known, known_reading
 from escriba.text.pieces import sliced
 from escriba.text.reading import Reading, Source
 from escriba.text.summary import Summary, summarized
-from escriba.text.tables import is_named_a_table
+from escriba.text.tables import LABEL_END, is_named_a_table
 from escriba.text.vocabulary import Tokenizer
 
 __all__ = ["Corpus", "EncodedText", "Parts", "Source", "Summary", "read", "read_beside"]
@@ -67,6 +68,13 @@ class Corpus:
     def documents(self) -> tuple[str, ...]:
         """The documents; a stream is one, made whole when it is first asked for: `pieces` takes less memory."""
         return self.pieces if self.is_documents else ("".join(self.pieces),)
+
+    @cached_property
+    def labels(self) -> dict[str, int]:
+        """The labels with which documents begin, and how many begin with each, the most frequent first; without a column of them none."""
+        if self.settings.label_column is None or not self.is_documents:
+            return {}
+        return dict(Counter(one.partition(LABEL_END)[0] for one in self.pieces).most_common())
 
     @property
     def text(self) -> str:

@@ -97,6 +97,12 @@ class Reading:
             rows, notes = tables.rows_as_documents(whole, kind, settings, name, named=named)
             documents = [self.tidy(row) for row in rows]
             self.notes += notes
+        elif settings.label_column is not None:
+            raise TextError(
+                f"{name} is a plain text, but labels were asked for, in the column {settings.label_column!r}",
+                expected="a table: .csv, .tsv or .jsonl",
+                hint="leave out --label-column, or name the text's column too: --column",
+            )
         else:
             text = [self.tidy(piece) for piece in plain.cut_lines(in_pieces(texts), settings, name)]
             self.notes += file.notes if file else []

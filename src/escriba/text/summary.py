@@ -35,6 +35,7 @@ class Summary:
         commonest: the most frequent symbols and how often each stands in the text, most frequent first.
         rarest: the rarest symbols, rarest first.
         parts: the characters of the parts "train", "choosing" and "held_out".
+        labels: how many documents begin with each label, the most frequent first; without labels none.
         duplicated_lines: the lines (or documents) that repeat an earlier one.
         suspected_mojibake: what looks like a text read in a wrong encoding, and lost characters, the most frequent first.
         looked_at: of how many characters from the beginning those two are; None: of all.
@@ -50,6 +51,7 @@ class Summary:
     commonest: tuple[tuple[str, int], ...]
     rarest: tuple[tuple[str, int], ...]
     parts: dict[str, int]
+    labels: dict[str, int]
     duplicated_lines: Duplicates
     suspected_mojibake: tuple[Mojibake, ...]
     looked_at: int | None
@@ -77,6 +79,9 @@ class Summary:
         else:
             least, median, greatest = self.lengths
             rows.append(("documents", f"{self.documents:,}, of {least:,} to {greatest:,} characters, in the middle {median:,.0f}"))
+        if self.labels:
+            listed = _listed(tuple(self.labels.items())[:LISTED])
+            rows.append(("labels", listed + (f"  and {len(self.labels) - LISTED:,} more" if len(self.labels) > LISTED else "")))
         vocabulary, *others = self.lines()
         rows += [vocabulary, ("commonest", _listed(self.commonest)), *others]
         within = "" if self.looked_at is None else f" (in the first {self.looked_at:,} characters)"
@@ -145,6 +150,7 @@ def summarized(corpus: Corpus, parts: Parts, tokenizer: Tokenizer | None = None)
         commonest=commonest,
         rarest=rarest,
         parts=_sizes(parts),
+        labels=corpus.labels,
         duplicated_lines=found.duplicates,
         suspected_mojibake=found.mojibake,
         looked_at=found.looked_at,

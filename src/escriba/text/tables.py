@@ -15,12 +15,14 @@ from typing import Any, Literal
 from escriba.errors import TextError, near_name
 from escriba.settings import TextSettings
 
-__all__ = ["FIRST_LINE", "TableKind", "is_named_a_table", "rows_as_documents", "table_kind"]
+__all__ = ["FIRST_LINE", "LABEL_END", "TableKind", "is_named_a_table", "rows_as_documents", "table_kind"]
 
 TableKind = Literal["csv", "tsv", "jsonl"]
 KINDS: dict[str, TableKind] = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 FIRST_LINE = 200_000  # characters that are looked at to tell what kind of table it is
 LINE_END = re.compile(r"\r\n|\r|\n")
+LABEL_END = "\t"
+"""What stands between a document's label and its text."""
 LONGEST_FIELD = 2**31 - 1  # the most that a C long holds on every system
 
 
@@ -40,12 +42,12 @@ def table_kind(suffix: str, beginning: str, settings: TextSettings) -> TableKind
 
 
 def rows_as_documents(text: str, kind: TableKind, settings: TextSettings, name: str, *, named: bool = True) -> tuple[list[str], list[str]]:
-    """One document for each row: the columns asked for, joined with a blank.
+    """One document for each row: the columns asked for, joined with a blank; before them, where one is asked for, the label.
 
     Args:
         text: the whole table.
         kind: what it is.
-        settings: `column`, `header`, and `from_line`, `to_line`, which here count rows after the header.
+        settings: `column`, `label_column`, `header`, and `from_line`, `to_line`, which here count rows after the header.
         name: the table's name, for what is said of it.
         named: whether its name says that it is a table; else a column was asked for of a plain text.
 
@@ -66,16 +68,25 @@ def rows_as_documents(text: str, kind: TableKind, settings: TextSettings, name: 
             ) from error
     names, rows, notes = _read_json(text, name) if kind == "jsonl" else _read_cells(text, kind, settings, name)
     width = max((len(row) for _, row in rows), default=0)
-    columns, more = _columns(settings.column, names, width, name)
+    label: int | None = None
+    if settings.label_column is not None:
+        (label,), _ = _columns((settings.label_column,), names, width, name)
+    if label is not None and not settings.column and width == 2:
+        columns = [1 - label]  # the other one
+    else:
+        columns, more = _columns(settings.column, names, width, name)
+        notes += more
     first, last = (settings.from_line or 1) - 1, settings.to_line
     if first and first >= len(rows):
         raise TextError(f"{name} has {len(rows):,} rows", expected=f"more than from_line, {first + 1:,}, asks for")
     documents = []
     for line, row in rows[first:last]:
-        if len(row) <= max(columns):
-            raise TextError(f"{name}: the row at line {line:,} has {len(row)} columns", expected=f"{max(columns) + 1} or more")
-        documents.append(" ".join(row[column] for column in columns if row[column]))
-    return documents, notes + more
+        if len(row) <= (last_one := max(*columns, label or 0)):
+            raise TextError(f"{name}: the row at line {line:,} has {len(row)} columns", expected=f"{last_one + 1} or more")
+        document = " ".join(row[column] for column in columns if row[column])
+        # a label ends at the first tab: within it there is none, nor an end of line
+        documents.append(document if label is None or not document.strip() else " ".join(row[label].split()) + LABEL_END + document)
+    return documents, notes
 
 
 def _first_line(text: str) -> str:
