@@ -1,0 +1,187 @@
+"""The lessons: their pages cut into cells, and made into notebooks and scripts.
+
+It knows nothing of what the pages teach, and needs nothing but Python's own library: the package is built with it.
+
+A page is Markdown. A block of ```python or ```shell is run, in the order of the page, as in one notebook. A block of ```text behind one is what
+it printed; as ```text example, what it printed once: another computer prints something else. Behind a block that says how long to train, a
+comment `<!-- small: NAME = value -->` says what the tests put in its place.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+__all__ = ["LANGUAGES", "Cell", "as_notebook", "as_script", "cells_of", "title_of", "write_notebooks"]
+
+LANGUAGES: Mapping[str, str] = {"en": "English", "es": "español", "zh-Hant": "繁體中文"}
+"""The languages of the pages."""
+
+FENCE = re.compile(r"^```(\w*)([^\n]*)\n(.*?)^```[ \t]*\n?", re.MULTILINE | re.DOTALL)
+SMALL = re.compile(r"\A\s*<!-- small: (.*?) -->[ \t]*\n?", re.DOTALL)
+PICTURE = re.compile(r"!\[([^\]]*)\]\(([^)\s]+)\)")
+LINK = re.compile(r"(?<!!)\[([^\]]*)\]\((?!https?:|#)([^)\s]+)\)")
+MIME = {".svg": "image/svg+xml", ".png": "image/png"}
+
+OPENING: Mapping[str, str] = {
+    "en": "Works in Colab, in Jupyter and offline; a PyTorch that is there is never replaced.",
+    "es": "Sirve en Colab, en Jupyter y sin red; si ya hay un PyTorch, nunca lo sustituye.",
+    "zh-Hant": "可在 Colab、Jupyter 與離線環境使用；已有的 PyTorch 絕不會被替換。",
+}
+INSTALL = """\
+import importlib.util, subprocess, sys
+
+if importlib.util.find_spec("escriba") is None:
+    extras = "plot" if importlib.util.find_spec("torch") else "train,plot"
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", f"escriba[{extras}]"], check=True)
+"""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A piece of a page.
+
+    Attributes:
+        kind: "text" (Markdown), "python" or "shell".
+        source: the words or the code.
+        output: what the code printed, where the page shows it.
+        is_example: whether that differs from computer to computer.
+        small: Python that a test runs after the code, so that nothing takes long.
+        line: the line of the page where it begins, from 1.
+    """
+
+    kind: Literal["text", "python", "shell"]
+    source: str
+    output: str | None = None
+    is_example: bool = False
+    small: str = ""
+    line: int = 1
+
+
+def cells_of(page: str) -> list[Cell]:
+    """A page as cells, in its order; a block in another language than python, shell and text is a part of the words."""
+    cells: list[Cell] = []
+    words, end = "", 0
+
+    def told() -> None:
+        nonlocal words
+        if words.strip():
+            cells.append(Cell("text", words.strip("\n"), line=page.count("\n", 0, end) + 1 - words.rstrip("\n").count("\n")))
+        words = ""
+
+    for block in FENCE.finditer(page):
+        between, language, info, code = page[end : block.start()], block[1], block[2].strip(), block[3]
+        if cells and not words and (small := SMALL.match(between)):
+            cells[-1] = Cell(**{**vars(cells[-1]), "small": small[1]})
+            between = between[small.end() :]
+        words += between
+        if language == "text" and cells and cells[-1].kind != "text" and cells[-1].output is None and not words.strip():
+            cells[-1] = Cell(**{**vars(cells[-1]), "output": code, "is_example": info == "example"})
+            words = ""
+        elif language in ("python", "shell"):
+            told()
+            kind: Literal["python", "shell"] = "python" if language == "python" else "shell"
+            cells.append(Cell(kind, code, line=page.count("\n", 0, block.start()) + 1))
+        else:
+            words += block[0]
+        end = block.end()
+    between = page[end:]
+    if cells and not words and (small := SMALL.match(between)):
+        cells[-1] = Cell(**{**vars(cells[-1]), "small": small[1]})
+        between = between[small.end() :]
+    words, end = words + between, len(page)
+    told()
+    return cells
+
+
+def title_of(page: str) -> str:
+    """The heading of a page."""
+    found = re.search(r"^# (.+)$", page, re.MULTILINE)
+    return found[1] if found else ""
+
+
+def as_notebook(page: str, folder: Path, language: str) -> dict[str, Any]:
+    """A page as a notebook of format 4.5: its cells, and before them one that installs Escriba where it is missing.
+
+    Args:
+        page: the page.
+        folder: where it lies; its pictures are put into the notebook, from there.
+        language: of the page.
+    """
+    first, *others = cells_of(page)
+    install = Cell("python", f"# {OPENING[language]}\n{INSTALL}")
+    return {
+        "cells": [_notebook_cell(cell, number, folder) for number, cell in enumerate([first, install, *others])],
+        "metadata": {
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"},
+        },
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+
+
+def _notebook_cell(cell: Cell, number: int, folder: Path) -> dict[str, Any]:
+    source = cell.source
+    attachments: dict[str, dict[str, str]] = {}
+    if cell.kind == "text":
+
+        def attached(found: re.Match[str]) -> str:
+            path = folder / found[2]
+            attachments[path.name] = {MIME[path.suffix]: base64.b64encode(path.read_bytes()).decode("ascii")}
+            return f"![{found[1]}](attachment:{path.name})"
+
+        source = LINK.sub(r"\1", PICTURE.sub(attached, source))  # a notebook has no pages beside it
+        made: dict[str, Any] = {"cell_type": "markdown", "metadata": {}}
+        if attachments:
+            made["attachments"] = attachments
+    else:
+        if cell.kind == "shell":
+            source = "".join(f"!{line}\n" if line.strip() else line for line in source.splitlines(keepends=False) if line.strip())
+        made = {"cell_type": "code", "metadata": {}, "execution_count": None, "outputs": []}
+    lines = source.rstrip("\n").splitlines(keepends=True)
+    return {"id": f"cell-{number}", **made, "source": lines}
+
+
+def as_script(page: str) -> str:
+    """A page as one Python script: its words as comments, its code as it stands, what is typed in a shell by ``subprocess``."""
+    parts = []
+    for cell in cells_of(page):
+        if cell.kind == "text":
+            words = PICTURE.sub(r"\1", LINK.sub(r"\1", cell.source))
+            parts.append("\n".join(f"# {line}".rstrip() for line in words.splitlines()))
+        elif cell.kind == "python":
+            parts.append(cell.source.rstrip("\n"))
+        else:
+            lines = [line for line in cell.source.splitlines() if line.strip()]
+            parts.append("\n".join(f"__import__('subprocess').run({line!r}, shell=True, check=True)" for line in lines))
+    return "\n\n".join(parts) + "\n"
+
+
+def write_notebooks(pages: Path, to: Path, languages: Sequence[str] = tuple(LANGUAGES), *, scripts: bool = False) -> list[Path]:
+    """Makes a notebook, or a script, of every page of some languages.
+
+    Args:
+        pages: the folder with a folder of pages for each language.
+        to: where they go; a folder for each language is made there.
+        languages: which.
+        scripts: scripts instead of notebooks.
+
+    Returns:
+        what was written.
+    """
+    written = []
+    for language in languages:
+        for path in sorted((pages / language).glob("*.md")):
+            page = path.read_text(encoding="utf-8")
+            target = to / language / (path.stem + (".py" if scripts else ".ipynb"))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            made = as_script(page) if scripts else json.dumps(as_notebook(page, path.parent, language), ensure_ascii=False, indent=1) + "\n"
+            target.write_text(made, encoding="utf-8", newline="\n")
+            written.append(target)
+    return written
