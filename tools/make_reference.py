@@ -93,7 +93,8 @@ JSON_FIELDS: Mapping[str, str] = {
     ),
     "evaluate": (
         "one object for one model and protocol, else a list: `model`, `protocol`, `loss_nats`, `standard_error`, `bits_per_char`, "
-        "`bits_per_byte`, `perplexity`, `symbols`, `characters`, `unknown`, `convention`; with `--typical` what typical.json holds"
+        "`bits_per_byte`, `perplexity`, `symbols`, `characters`, `unknown`, `convention`, `text_sha256` (of the text without its blanks: "
+        "figures of one text have the same); with `--typical` what typical.json holds"
     ),
     "next": "one object: `context`, `next` (a list of `symbol`, `probability`, `logit`, the likeliest first)",
     "doctor": "one object: `ok`, and `checks`, a list of objects: `what`, `found`, `ok`, and where there is one `hint`",

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from arpa import to_arpa
 
-from escriba.engine.counts import CountsEngine, to_arpa
+from escriba.engine.counts import CountsEngine
 from escriba.engine.ngrams import levels
 from escriba.engine.protocol import Engine, join_states, state_rows
 from escriba.engine.sampling import Sampling
@@ -229,17 +230,26 @@ def test_short_and_large() -> None:
         assert np.exp(after(engine, tuple(ids))).sum() == pytest.approx(1.0, abs=1e-12)
 
 
-def test_counting_tells_how_far_it_is_and_can_be_stopped() -> None:
-    """The callback is called after each order; what it raises ends the counting."""
-    told: list[int] = []
-    count_ngrams(np.array(text_of(100)), V, 4, progress=told.append)
-    assert told == [1, 2, 3, 4]
+def test_ids_outside_the_vocabulary_are_refused() -> None:
+    """They would be counted as other symbols."""
+    for wrong in (V, -1):
+        with pytest.raises(SettingsError, match=f"id {wrong} is not"):
+            count_ngrams(np.array([1, wrong, 2]), V, 3)
 
-    def stop(order: int) -> None:
-        raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        count_ngrams(np.array(text_of(100)), V, 4, progress=stop)
+def test_more_n_grams_than_there_may_be_are_refused() -> None:
+    """The limit is of all lengths together: one more is an error in words, which names the length that was reached."""
+    ids = np.array(text_of(300))
+    found = len(count_ngrams(ids, V, 4)["ngrams.keys"])
+    assert len(count_ngrams(ids, V, 4, most=found)["ngrams.keys"]) == found
+    with pytest.raises(TextError, match="n-grams of up to 4 symbols"):
+        count_ngrams(ids, V, 4, most=found - 1)
+
+
+def test_a_state_of_no_rows_is_refused() -> None:
+    """As by the other engines, in words."""
+    with pytest.raises(SettingsError, match="batch_size is -1"):
+        counted(2)[0].initial_state(-1)
 
 
 def damaged() -> dict[str, Any]:
