@@ -56,8 +56,8 @@ JSON_FIELDS: Mapping[str, str] = {
         "(characters that those two are of; null: all), `notes`"
     ),
     "train": (
-        "one object, the closing figures: `folder`, `reason` (`length`, `patience`, `interrupted`), `kept` (`best`, `averaged`, `last`, `counts`), "
-        "`steps`, `epochs`, `symbols_seen`, `elapsed_s`, `train_loss_nats`, `loss_nats`, `bits_per_char`, `perplexity`, "
+        "one object, the closing figures: `folder`, `reason` (`length`, `patience`, `interrupted`), `kept` (`best`, `averaged`, `last`, "
+        "`counts`), `steps`, `epochs`, `symbols_seen`, `elapsed_s`, `train_loss_nats`, `loss_nats`, `bits_per_char`, `perplexity`, "
         "`held_out_symbols`, `again` (settings that train as long on any machine, where a time was the measure, else null), `baselines` "
         "(bits per character of simple ways on the held-out part, by name, or null), `compared` (the same in a sentence); "
         "the loss and what follows from it are null where nothing was measured"
@@ -74,7 +74,8 @@ JSON_FIELDS: Mapping[str, str] = {
     ),
     "recall": (
         "one object: `longest` (`start`, `length`, `passage`, `position`, `line`, `line_text`; null: nothing), `passages` (a list of "
-        "such), `novel_share` (by length, 0 to 1), `lines` (a list of `line`, `is_new`, `longest`), `training_characters`"
+        "such), `novel_share` (by length, 0 to 1), `lines` (a list of `line`, `is_new`, `longest`), `training_characters`, "
+        "`is_documents`"
     ),
     "generate": (
         "one object with `texts`, a list of objects: `prompt`, `text` (without the prompt), `log_likelihood` (nats), `seed`, `row`, "

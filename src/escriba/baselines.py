@@ -10,8 +10,10 @@ import contextlib
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from escriba.engine.counts import CountsEngine
 from escriba.errors import EscribaError, TextError, UnknownSymbolError
@@ -28,8 +30,8 @@ USUAL_SECONDS = 10.0
 """What a comparison takes by the limits that follow; on a slow machine twice as long. They also keep it within 500 MB."""
 MOST_COUNTED = 20_000_000
 """Characters of the training part on which the n-gram is counted: the last ones."""
-MOST_NGRAMS = 2_500_000
-"""Different n-grams that it may have, about 130 bytes each; a text that has more is shortened further."""
+MOST_NGRAMS = 4_000_000
+"""Different n-grams that it may have, about 100 bytes each; a text that has more is shortened further."""
 MOST_PACKED = 8_000_000
 """Bytes of the training part that the packers see: the last ones. xz looks back no further, gzip 32 KB."""
 MOST_HELD_OUT = 1_000_000
@@ -133,6 +135,7 @@ def compare(train: Corpus, measured: Measured, *, order: int | None = 6, share: 
             found[f"counting {order}-gram"] = measured.bits_per_char(loss_on(engine, measured.encoded)[0])
             if seen < train.characters:
                 notes.append(f"the n-gram counted the last {seen:,} characters of {train.characters:,}")
+            del engine  # the packers need the memory
     with _noting("xz and gzip", notes):
         new, most = _bytes(measured.part), int(share * MOST_PACKED)
         last = train.ending(most)
@@ -161,17 +164,20 @@ def _counted(train: Corpus, measured: Measured, order: int, most: int) -> tuple[
     """The n-gram of the last so many characters, or of half as many again and again where it would be too large; and of how many."""
     tokenizer, seen = measured.encoded.tokenizer, train.ending(most)
     while True:
-        encoded = seen.encode(tokenizer)
         try:
-            weights = count_ngrams(
-                encoded.ids, tokenizer.vocab_size, order, offsets=encoded.offsets, eos=tokenizer.eos_id, most=MOST_NGRAMS
-            )
+            weights = _weights(seen.encode(tokenizer), order)
         except TextError:
             if seen.characters < LEAST_COUNTED:
                 raise
             seen = seen.ending(seen.characters // 2)
         else:
             return CountsEngine(ModelSettings(cell="counts", order=order), tokenizer.vocab_size, weights), seen.characters
+
+
+def _weights(encoded: EncodedText, order: int) -> dict[str, npt.NDArray[Any]]:
+    """The n-grams of a text."""
+    vocabulary = encoded.tokenizer
+    return count_ngrams(encoded.ids, vocabulary.vocab_size, order, offsets=encoded.offsets, eos=vocabulary.eos_id, most=MOST_NGRAMS)
 
 
 def _bytes(part: Corpus) -> bytes:

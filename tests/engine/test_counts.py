@@ -19,6 +19,7 @@ from escriba.engine.protocol import Engine, join_states, state_rows
 from escriba.engine.sampling import Sampling
 from escriba.errors import CheckpointError, SettingsError, TextError
 from escriba.settings import ModelSettings
+from escriba.training import counting
 from escriba.training.counting import FALLBACK, count_ngrams, discounts_of
 
 Gram = tuple[int, ...]
@@ -242,7 +243,7 @@ def test_more_n_grams_than_there_may_be_are_refused() -> None:
     ids = np.array(text_of(300))
     found = len(count_ngrams(ids, V, 4)["ngrams.keys"])
     assert len(count_ngrams(ids, V, 4, most=found)["ngrams.keys"]) == found
-    with pytest.raises(TextError, match="n-grams of up to 4 symbols"):
+    with pytest.raises(TextError, match="more different n-grams than may be kept"):
         count_ngrams(ids, V, 4, most=found - 1)
 
 
@@ -328,3 +329,21 @@ def test_the_arpa_form_gives_every_context_its_probabilities() -> None:
         context = tuple(words[one] for one in ids[at - 2 : at + 1])
         for symbol in (0, 5, ids[at - 1]):
             assert log10(context, words[symbol]) == pytest.approx(logits[0, at, symbol] / math.log(10), abs=1e-7)
+
+
+def test_keys_that_do_not_fit_beside_their_places_are_told_apart_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever way keys are told apart, in one piece or in several: the same keys, numbers and places."""
+    keys = np.random.default_rng(3).integers(0, 300, 1000) * 2**20
+    together = counting._distinct_with_places(keys.copy(), 2**29, 10**6)
+    monkeypatch.setattr(counting, "AT_ONCE", 7)
+    in_pieces = counting._distinct_with_places(keys.copy(), 2**29, 10**6)
+    apart = counting._distinct_with_places(keys.copy(), 2**60, 10**6)
+    for one, other, third in zip(together, in_pieces, apart, strict=True):
+        np.testing.assert_array_equal(one, other)
+        np.testing.assert_array_equal(one, third)
+    own, raw, places = together
+    np.testing.assert_array_equal(own[places], keys)
+    np.testing.assert_array_equal(raw, np.bincount(places))
+    for below in (2**29, 2**60):
+        with pytest.raises(TextError, match="more different n-grams than may be kept"):
+            counting._distinct_with_places(keys.copy(), below, len(own) - 1)

@@ -26,7 +26,7 @@ __all__ = ["CountsEngine"]
 
 MOST_COUNT = 2**53
 """Counts up to here are exact in float64."""
-READ_AT_ONCE = 2**20
+READ_AT_ONCE = 2**18
 """Symbols that are looked up at once where no distributions are asked for: their nodes take some tens of megabytes."""
 
 
@@ -52,13 +52,15 @@ class CountsEngine(Engine):
         counts, discounts = _checked(settings, weights)
         self.settings, self.vocab_size = settings, vocab_size
         self.ngrams = grams = NGrams(weights["ngrams.keys"], vocab_size, settings.order)
-        level_M = np.repeat(np.arange(len(grams.ends) - 1), np.diff(grams.ends))
-        taken_M = discounts[level_M, np.minimum(counts, 3) - 1]
-        nodes = len(counts) + 1
+        nodes, share_M = len(counts) + 1, np.empty(len(counts))
+        for level, (start, end) in enumerate(zip(grams.ends, grams.ends[1:], strict=False)):
+            share_M[start - 1 : end - 1] = discounts[level, np.minimum(counts[start - 1 : end - 1], 3) - 1]  # what each loses
         total = np.bincount(grams.parents, weights=counts, minlength=nodes)
-        lost = np.bincount(grams.parents, weights=taken_M, minlength=nodes)
+        lost = np.bincount(grams.parents, weights=share_M, minlength=nodes)
         self.gamma: Floats = np.divide(lost, total, out=np.ones(nodes), where=total > 0)
-        self.share: Floats = (counts - taken_M) / total[grams.parents]
+        np.subtract(counts, share_M, out=share_M)
+        self.share: Floats = np.divide(share_M, total[grams.parents], out=share_M)
+        del total, lost
         self._root_V: Floats = np.full(vocab_size, self.gamma[0] / vocab_size)
         self._root_V[grams.symbols[: grams.children[1]]] += self.share[: grams.children[1]]
         self.prob = self.share.copy()
