@@ -56,6 +56,7 @@ OUTSIDE = {
     "IPython": ("outputs",),
     "matplotlib": ("outputs",),
     "numpy": ("*",),
+    "PIL": ("outputs",),
     "pydantic": ("*",),
     "rich": ("cli", "outputs"),
     "safetensors": ("tensorfile", "interop"),

@@ -14,14 +14,14 @@ import pytest
 from click.testing import CliRunner
 
 import escriba
-from escriba.baselines import compare, loss_on
+from escriba.baselines import compare, loss_on, measured_part
 from escriba.checkpoint import load_folder
 from escriba.cli.main import cli
 from escriba.engine.counts import CountsEngine
-from escriba.errors import CheckpointError, EscribaError, SettingsError, TextError
-from escriba.text.corpus import read
-from escriba.text.packing import gzip_sizes, more_bits, xz_sizes
-from escriba.text.tokenizer import CharTokenizer
+from escriba.errors import CheckpointError, EscribaError, SettingsError, TextError, TrainingError
+from escriba.text.corpus import Corpus, Parts, read
+from escriba.text.packing import gzip_sizes, xz_sizes
+from escriba.text.tokenizer import CharTokenizer, Tokenizer, WordTokenizer
 
 
 def test_a_counted_model_is_kept_loaded_and_used(story: str, tmp_path: Path) -> None:
@@ -32,11 +32,12 @@ def test_a_counted_model_is_kept_loaded_and_used(story: str, tmp_path: Path) -> 
     assert isinstance(again.engine, CountsEngine)
     assert again.generate("The ", 80, seed=3) == model.generate("The ", 80, seed=3)
     assert again.score("the cat").log_likelihood == model.score("the cat").log_likelihood
-    assert [type(event).__name__ for event in events] == [*["Counting"] * 4, "Begun", "Closed"]
+    assert [type(event).__name__ for event in events] == ["Begun", "Counted", "Closed"]
     assert again.run.finished
     assert again.run.last("begun")["corpus"]["characters"] == len(story)
     assert again.run.last("finished")["bits_per_char"] == events[-1].bits_per_char
-    assert again.parameters == events[-2].parameters > 100
+    assert again.run.last("finished")["compared"] == events[-1].compared
+    assert again.parameters == events[0].parameters > 100
     assert "counts of order 4" in repr(again)
     escriba.load(again.save(tmp_path / "copy"))
     assert (tmp_path / "copy" / "model.safetensors").read_bytes() == (tmp_path / "m" / "model.safetensors").read_bytes()
@@ -144,37 +145,238 @@ def test_the_commands(story: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert run(cli, ["doctor", "text"]).exit_code == 0
 
 
+def parted(corpus: Corpus, tokenizer: Tokenizer) -> tuple[Parts, Corpus, Any]:
+    """The parts of a text, its held-out part, and what is measured of that."""
+    parts = corpus.parts()
+    assert parts.held_out is not None
+    return parts, parts.held_out, measured_part(parts.held_out, parts.held_out.encode(tokenizer))
+
+
 def test_what_a_training_is_compared_with(story: str) -> None:
     """The n-gram's figure is that of the model of the same order; the packers' are size(both) - size(seen); the line names all."""
     corpus = read(text=story)
-    parts, tokenizer = corpus.parts(), CharTokenizer.fit(corpus)
-    assert parts.held_out is not None
-    found = compare(parts.whole_train, parts.held_out, tokenizer)
+    tokenizer = CharTokenizer.fit(corpus)
+    parts, held_out, measured = parted(corpus, tokenizer)
+    found = compare(parts.whole_train, measured)
     assert list(found.bits_per_char) == ["counting 6-gram", "xz", "gzip"]
     alone = escriba.train(text=story, cell="counts", quiet=True)
-    loss, _ = loss_on(alone.engine, parts.held_out.encode(tokenizer))
+    assert isinstance(alone.engine, CountsEngine)
+    loss, _ = loss_on(alone.engine, held_out.encode(tokenizer))
     assert found.bits_per_char["counting 6-gram"] == pytest.approx(loss / math.log(2), rel=1e-12)
-    seen, new = parts.whole_train.text.encode(), parts.held_out.text.encode()
+    seen, new = parts.whole_train.text.encode(), held_out.text.encode()
     for name, sizes in (("xz", xz_sizes), ("gzip", gzip_sizes)):
-        before, both = sizes(seen, new, math.inf)
-        assert before == sizes(seen, b"", math.inf)[0] < both < before + sizes(new, b"", math.inf)[0]
-        assert found.bits_per_char[name] == 8 * (both - before) / parts.held_out.characters
+        before, both = sizes(seen, new)
+        assert before == sizes(seen, b"")[0] < both < before + sizes(new, b"")[0]
+        assert found.bits_per_char[name] == 8 * (both - before) / held_out.characters
     assert found.note is None
     assert found.line(2.194).startswith("bits per character on the held-out part: this model 2.19, counting 6-gram ")
 
 
-def test_a_comparison_keeps_to_its_time(story: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there is no time, what was left out is named; where a text is long, what was used of it."""
+@pytest.mark.parametrize("order", [6, None])
+def test_a_comparison_says_what_it_shortens(order: int | None, story: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By limits of size alone: the n-gram's text and, with it or without, the packers'; a share of the limits is as much smaller."""
     corpus = read(text=story)
-    parts, tokenizer = corpus.parts(), CharTokenizer.fit(corpus)
-    assert parts.held_out is not None
-    assert more_bits(b"a" * 100_000, b"b" * 100, xz_sizes, -1.0) == (None, None)
-    found = compare(parts.whole_train, parts.held_out, tokenizer, most_seconds=0.0)
-    assert list(found.bits_per_char) == ["counting 6-gram"]
-    assert found.note == "no time for gzip; no time for xz"
-    monkeypatch.setattr("escriba.baselines.MOST_TRAIN", 5000)
-    found = compare(parts.whole_train, parts.held_out, tokenizer)
-    assert found.note == "the n-gram counted the last 5,000 characters of 10,800"
+    parts, _, measured = parted(corpus, CharTokenizer.fit(corpus))
+    monkeypatch.setattr("escriba.baselines.MOST_COUNTED", 10_000)
+    monkeypatch.setattr("escriba.baselines.MOST_PACKED", 8_000)
+    found = compare(parts.whole_train, measured, order=order, share=0.5)
+    counted = ["the n-gram counted the last 5,000 characters of 10,800"] if order else []
+    assert found.note == "; ".join([*counted, "xz and gzip saw the last 0.0 MB"])
+    seen, new = parts.whole_train.text.encode()[-4_000:], measured.part.text.encode()
+    before, both = xz_sizes(seen, new)
+    assert found.bits_per_char["xz"] == 8 * (both - before) / measured.part.characters
+
+
+def test_the_n_gram_of_a_comparison_keeps_to_its_memory(story: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the last characters hold too many different n-grams, half as many are counted, and half again."""
+    corpus = read(text=story)
+    parts, _, measured = parted(corpus, CharTokenizer.fit(corpus))
+    monkeypatch.setattr("escriba.baselines.LEAST_COUNTED", 100)
+    monkeypatch.setattr("escriba.baselines.MOST_NGRAMS", 2_000)
+    found = compare(parts.whole_train, measured)
+    assert found.note in [f"the n-gram counted the last {10_800 // part:,} characters of 10,800" for part in (4, 8, 16)]
+    monkeypatch.setattr("escriba.baselines.LEAST_COUNTED", 100_000)
+    found = compare(parts.whole_train, measured)
+    assert list(found.bits_per_char) == ["xz", "gzip"]
+    assert found.note == "without the n-gram: the text has more different n-grams than may be kept"
+
+
+@pytest.mark.parametrize("error", [MemoryError(), TextError("it cannot be counted")])
+def test_what_cannot_be_measured_is_noted(error: Exception, story: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training that is over never fails by its comparison."""
+    corpus = read(text=story)
+    parts, _, measured = parted(corpus, CharTokenizer.fit(corpus))
+
+    def fails(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("escriba.baselines._counted", fails)
+    found = compare(parts.whole_train, measured)
+    assert list(found.bits_per_char) == ["xz", "gzip"]
+    assert found.note in ("without the n-gram: there is not enough memory", "without the n-gram: it cannot be counted")
+
+
+def test_no_word_is_cut_by_a_comparison(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a word is in no vocabulary: what is counted and what is measured begins and ends with whole ones."""
+    text = "extraordinary circumstances,\nnevertheless " * 997
+    corpus = read(text=text, unit="word", unknown=False)
+    tokenizer = WordTokenizer.fit(corpus, unknown=False)
+    parts, held_out, _ = parted(corpus, tokenizer)
+    for characters in range(2_000, 2_045):
+        monkeypatch.setattr("escriba.baselines.MOST_COUNTED", characters)
+        measured = measured_part(held_out, held_out.encode(tokenizer), characters)
+        assert tokenizer.decode(measured.encoded.ids) == measured.part.text
+        assert 0 <= measured.part.characters - characters < 20
+        assert "counting 6-gram" in compare(parts.whole_train, measured).bits_per_char
+    note = compare(parts.whole_train, measured).note
+    assert note is not None
+    assert note.startswith(f"measured on the first {measured.part.characters:,} characters of {held_out.characters:,}; the n-gram counted")
+
+
+def test_a_word_without_an_end_is_measured_whole() -> None:
+    """Where no border is near, the part is measured whole rather than not at all."""
+    corpus = read(text="a b " * 1_000 + "x" * 5_000, unit="word", unknown=False)
+    encoded = corpus.encode(WordTokenizer.fit(corpus, unknown=False))
+    assert measured_part(corpus, encoded, 6_000).part is corpus
+    assert measured_part(corpus, encoded, 3_000).part.characters == 3_000
+
+
+def test_the_last_documents_are_whole() -> None:
+    """As many as fit, or the end of the last one."""
+    corpus = read(documents=["one two", "three", "four five six"])
+    assert corpus.ending(18).pieces == ("three", "four five six")
+    assert corpus.ending(17).pieces == ("four five six",)
+    assert corpus.ending(6).pieces == ("ve six",)
+    assert corpus.ending(25) is corpus
+
+
+def test_a_model_and_the_simple_ways_are_measured_on_the_same_part(story: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the held-out part is shortened, it is so for all, and that is said; the comparison is repeated to the digit."""
+    monkeypatch.setattr("escriba.baselines.measured_part.__defaults__", (500,))
+    events: list[Any] = []
+    model = escriba.train(text=story, cell="counts", watcher=events.append)
+    parts, held_out, measured = parted(read(text=story), model.tokenizer)
+    assert measured.part.text == held_out.text[:500]
+    assert events[-1].held_out_symbols == 499
+    assert events[-1].bits_per_char == compare(parts.whole_train, measured).bits_per_char["counting 6-gram"]
+    assert events[-1].compared.endswith("(measured on the first 500 characters of 1,200)")
+
+
+def test_a_single_symbol_is_nothing_to_measure_on(story: str, tmp_path: Path) -> None:
+    """It is refused before anything is counted."""
+    (tmp_path / "one.txt").write_text("mat", encoding="utf-8")
+    with pytest.raises(TextError, match="held-out part is a single symbol"):
+        escriba.train(text=story, cell="counts", unit="word", val=tmp_path / "one.txt", watcher=pytest.fail)
+
+
+def test_too_little_memory_is_an_error_in_words(story: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says what to type."""
+
+    def fails(*_: Any, **__: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("escriba.counted.count_ngrams", fails)
+    with pytest.raises(TrainingError, match="10,800 characters") as met:
+        escriba.train(text=story, cell="counts", quiet=True)
+    assert "--order" in str(met.value.hint)
+
+
+def test_what_is_typical_is_warned_of_where_it_cannot_be_kept(story: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model is kept all the same."""
+
+    def fails(*_: Any, **__: Any) -> None:
+        raise CheckpointError("typical.json could not be written: No space left on device")
+
+    monkeypatch.setattr("escriba.closing.save_typical", fails)
+    with pytest.warns(UserWarning, match="typical of the text is not kept.*No space left"):
+        escriba.train(text=story * 5, cell="counts", out=tmp_path / "m", quiet=True)
+    assert escriba.load(tmp_path / "m").run.finished
+
+
+def test_a_model_that_cannot_take_its_place_is_not_lost(story: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the folder that holds it, and that folder is there."""
+    real = Path.rename
+
+    def rename(self: Path, to: Path) -> Path:
+        if to == tmp_path / "m":
+            raise OSError("it is in use")
+        return real(self, to)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    with pytest.raises(CheckpointError, match="holds the new model"):
+        escriba.train(text=story, cell="counts", out=tmp_path / "m", quiet=True)
+    monkeypatch.undo()
+    assert escriba.load(tmp_path / ".m.partial").run.finished
+
+
+def test_two_without_a_lock_do_not_write_one_folder(story: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the package that locks is not installed, who comes second is refused, and the folder of the first is left alone."""
+    monkeypatch.setitem(sys.modules, "filelock", None)
+    monkeypatch.delitem(sys.modules, "escriba.training.lock", raising=False)
+    (tmp_path / ".m.partial").mkdir()
+    (tmp_path / ".m.partial" / "config.json").write_text("of the first", encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"another training is about to write") as met:
+        escriba.train(text=story, cell="counts", out=tmp_path / "m", quiet=True)
+    assert "delete that folder" in str(met.value.hint)
+    assert (tmp_path / ".m.partial" / "config.json").read_text(encoding="utf-8") == "of the first"
+
+
+def test_a_length_is_noted_as_meaningless(story: str) -> None:
+    """Minutes, steps and epochs are of networks."""
+    events: list[Any] = []
+    escriba.train(text=story, cell="counts", minutes=1.0, watcher=events.append)
+    assert events[0].notes[-1] == "minutes means nothing to an n-gram that counts: it goes through the text once"
+
+
+def test_an_n_gram_cannot_be_trained_further(story: str, tmp_path: Path) -> None:
+    """Nor can a network begin with it; the error says what it is."""
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    (tmp_path / "text.txt").write_text(story, encoding="utf-8")
+    escriba.train(tmp_path / "text.txt", cell="counts", out=tmp_path / "m", quiet=True)
+    for asked in ({"more": tmp_path / "m"}, {"init_from": tmp_path / "m", "out": tmp_path / "n"}):
+        with pytest.raises(SettingsError, match="an n-gram that counts, which cannot be trained further"):
+            escriba.train(tmp_path / "text.txt", quiet=True, steps=2, **asked)
+
+
+TINY: dict[str, Any] = {"hidden_size": 8, "embedding_dim": 4, "seq_len": 20, "batch_size": 8, "sample_length": 0, "threads": 1}
+
+
+def test_a_network_and_the_n_gram_are_measured_on_the_same_part(story: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long held-out part is shortened for both, which is said and recorded."""
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    monkeypatch.setattr("escriba.teaching.MOST_HELD_OUT", 500)
+    model = escriba.train(text=story, steps=2, out=tmp_path / "m", quiet=True, **TINY)
+    figures = model.run.last("finished")
+    assert figures["held_out_symbols"] == 499
+    assert figures["compared"].endswith("(measured on the first 500 characters of 1,200)")
+    parts, held_out, _ = parted(read(text=story), model.tokenizer)
+    beside = compare(parts.whole_train, measured_part(held_out, held_out.encode(model.tokenizer), 500))
+    assert figures["baselines"] == beside.bits_per_char
+
+
+def test_what_cannot_be_measured_on_is_refused_before_a_network_learns(story: str, tmp_path: Path) -> None:
+    """A text to hold out, or to choose by, of a single symbol."""
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    (tmp_path / "one.txt").write_text("mat", encoding="utf-8")
+    (tmp_path / "more.txt").write_text("the cat sat on the mat", encoding="utf-8")
+    for own, part in (({"val": "one.txt"}, "held-out"), ({"val": "one.txt", "test": "more.txt"}, "choosing")):
+        given = {name: tmp_path / file for name, file in own.items()}
+        with pytest.raises(TextError, match=f"{part} part is a single symbol"):
+            escriba.train(text=story, unit="word", steps=2, watcher=pytest.fail, **given, **TINY)
+
+
+def test_the_demo_writes_before_it_measures(story: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the n-gram writes is there before the comparison begins, which takes longer; the text may come from a pipe."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "torch", None)
+
+    def measures(*_: Any, **__: Any) -> None:
+        raise TextError("now it measures")
+
+    monkeypatch.setattr("escriba.counted.measured_part", measures)
+    done = CliRunner().invoke(cli, ["demo", "-", "-o", "d"], input=story)
+    assert isinstance(done.exception, TextError)
+    assert len(done.stdout.partition("---\n")[2]) > 290
 
 
 def test_the_demo_begins_with_the_n_gram_and_needs_no_pytorch_for_it(story: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,6 +386,6 @@ def test_the_demo_begins_with_the_n_gram_and_needs_no_pytorch_for_it(story: str,
     Path("text.txt").write_text(story, encoding="utf-8")
     done = CliRunner().invoke(cli, ["demo", "text.txt", "-o", "d"])
     assert done.exit_code == 0, done.output
-    assert done.stdout.index("an n-gram that counts") < done.stdout.index("The ")
+    assert done.stdout.startswith("--- an n-gram that counts")
     assert "escriba[train]" in done.stderr
     assert escriba.load("d-counts").run.finished

@@ -292,16 +292,15 @@ def test_slips(
 
 
 def test_saving_over_a_model_leaves_nothing_of_it(place: Path) -> None:
-    """The old training's state and history would be taken for those of the saved weights; what is no model is not overwritten."""
+    """The saved model has its own history and samples; the old one's would be taken for those of its weights. What is no model stays."""
     model = escriba.load(place / "fox")
     escriba.train(place / "fox.txt", out=place / "other", steps=3, quiet=True, **TINY)
     model.save(place / "other", overwrite=True)
     assert sorted(path.name for path in (place / "other").iterdir()) == [
-        "config.json",
-        "model.safetensors",
-        "tokenizer.json",
-        "typical.json",
+        *["config.json", "metrics.jsonl", "model.safetensors", "samples.txt", "tokenizer.json", "typical.json"]
     ]
+    assert files(place / "other") == files(place / "fox")
+    assert model.run.last("finished")["steps"] == 12
     assert escriba.load(place / "other").score("The cat") == model.score("The cat")
     (place / "mine").mkdir()
     (place / "mine" / "letter.txt").write_text("dear", encoding="utf-8")
@@ -317,3 +316,43 @@ def test_a_text_that_is_learnt_from_is_not_held_out(own: dict[str, Any], place: 
     (place / "val.txt").write_text(story[:1000], encoding="utf-8")
     with pytest.raises(TextError, match=r"(fox|val)\.txt is given twice"):
         escriba.train("fox.txt", out="n", steps=2, **own, **TINY)
+
+
+def test_weights_that_were_changed_are_saved_without_a_history(place: Path) -> None:
+    """History, samples and what is typical are those of other weights then; so with those of an earlier moment."""
+    model = escriba.train(place / "fox.txt", out=place / "m", steps=4, keep_every="2", quiet=True, **TINY)
+    escriba.load(place / "m", at="step:2").save(place / "earlier")
+    assert model.net is not None
+    weights = model.net.get_weights()
+    model.net.set_weights({**weights, "output.bias": weights["output.bias"] + 1.0})
+    model.save(place / "changed")
+    for name in ("earlier", "changed"):
+        assert sorted(path.name for path in (place / name).iterdir()) == ["config.json", "model.safetensors", "tokenizer.json"]
+    again = escriba.load(place / "m")
+    again.save(place / "m", overwrite=True)
+    assert again.run.last("finished")["steps"] == 4
+
+
+def documents(letters: str) -> list[str]:
+    """Many short documents."""
+    return [f"{a}{b}{c} of {c}{b}" for a in letters for b in letters for c in letters]
+
+
+def test_hashes_are_kept_from_the_beginning(place: Path) -> None:
+    """A training of documents that was stopped has its hashes, resumed and trained further it keeps them; `init_from` adds to them."""
+    old, new = documents("aeioulr"), documents("mnbvcxz")
+    model = escriba.train(documents=old, out=place / "m", steps=30, watcher=stopped_at(5), **TINY)
+    learnt = [one for one in old if not escriba.load(place / "m").is_novel(one)]
+    assert len(old) * 0.85 < len(learnt) < len(old)
+    assert model.recall(learnt[0]).lines[0].is_new is False
+    escriba.train(documents=old, out=place / "m", resume=True, quiet=True)
+    escriba.train(documents=old, more=place / "m", steps=2, quiet=True)
+    child = escriba.train(documents=new, init_from=place / "m", out=place / "child", steps=2, quiet=True)
+    escriba.train(documents=new, more=place / "child", steps=2, quiet=True)
+    loaded = escriba.load(place / "child")
+    for one in (escriba.load(place / "m"), child, loaded):
+        assert [text for text in old if not one.is_novel(text)] == learnt
+    assert not all(loaded.is_novel(text) for text in new)
+    assert loaded.is_novel("mnb of vcx")
+    with pytest.warns(UserWarning, match=r"began with the weights of .*m, .* is not looked at"):
+        assert child.recall(learnt[0]).lines[0].is_new

@@ -70,13 +70,17 @@ def long_text() -> str:
 
 @pytest.mark.parametrize("documents", ["stream", "line"])
 def test_no_array_of_logits_is_over_64_mb(documents: str, long_text: str, largest: dict[str, int], tmp_path: Path) -> None:
-    """Evaluating, sampling, scoring, ranking and writing 300 texts at once stay below, in streams and in documents."""
+    """Evaluating, sampling, scoring, ranking, measuring and writing 300 texts at once stay below, in streams and in documents."""
     model = escriba.train(text=long_text, documents=documents, out=tmp_path / "m", **TINY)
     assert model.tokenizer.vocab_size > SYMBOLS * 0.95
     assert largest["network"] > 1_000_000, "the choosing part was evaluated"
     for used in (model, escriba.load(tmp_path / "m")):
         used.score(long_text[:5000])
         used.rank([long_text[:300], long_text[300:600]])
+        for protocol in ("stream", "window"):
+            used.evaluate(text=long_text[:4000], protocol=protocol, window=20, lanes=4 if documents == "stream" else None)
+        if documents == "stream":
+            used.measure_typical(text=long_text[:8000], most_symbols=2000)
         used.generate(["", long_text[:200]], 3, samples=150, seed=1)
         used.next(long_text[:2000].replace("\n", ""))
     assert largest["reference"] > 0

@@ -102,6 +102,34 @@ def test_the_typical_file_goes_with_the_weights(small: escriba.Model, tmp_path: 
     assert broken.is_typical("a cat")
 
 
+def test_what_is_typical_belongs_to_the_weights_in_memory(small: escriba.Model, story: str, tmp_path: Path) -> None:
+    """A model that was loaded before its folder got other weights neither takes their typical.json nor writes over it."""
+    assert small.folder is not None
+    small.measure_typical(text=story)
+    old = escriba.load(small.folder)
+    escriba.train(tmp_path / "story.txt", out=small.folder, cell="counts", order=2, quiet=True, overwrite=True).measure_typical(text=story)
+    new = (small.folder / "typical.json").read_bytes()
+    with pytest.raises(CheckpointError, match="other weights"):
+        old.is_typical("a cat")
+    with pytest.warns(UserWarning, match="other weights"):
+        assert old.score("a cat").more_surprising_than is None
+    with pytest.raises(CheckpointError, match="holds other weights"):
+        old.measure_typical(text=story)
+    assert (small.folder / "typical.json").read_bytes() == new
+    assert old.is_typical("a cat") is not None
+    assert escriba.load(old.save(tmp_path / "old")).usual.find() == old.usual.find()
+    assert escriba.load(small.folder).is_typical("a cat") is not None
+
+
+def test_a_verdict_names_the_texts_beside_which_it_stands(small: escriba.Model, story: str) -> None:
+    """Of a text longer than all that were measured it is said that the longest stand in for it."""
+    longest = int(small.measure_typical(text=story).groups[-1].length)
+    short, long = small.is_typical(story[:20], at=0.2), small.is_typical(story[: longest + 1], at=0.2)
+    assert "of held-out texts of about this length" in str(short)
+    assert f"of held-out texts of about {longest} symbols, the longest that were measured" in str(long)
+    assert long.as_dict()["beside"] == long.beside
+
+
 def test_what_is_typical_must_have_been_measured(small: escriba.Model) -> None:
     """Without typical.json a verdict is an error that says what to type; a score says nothing of it."""
     assert small.folder is not None
@@ -137,6 +165,22 @@ def test_a_text_that_moved_or_changed(small: escriba.Model, tmp_path: Path) -> N
         small.measure_typical()
 
 
+DAMAGES = [
+    *(7, [], "text", {}, {"sha256": 7}, {"sha256": "a" * 64, "held_out_sha256": "b"}),
+    *({"sha256": "a" * 64, "held_out_sha256": "b", "sources": one} for one in (7, "story.txt", [7], {})),
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=repr)
+def test_a_damaged_history_says_nothing(small: escriba.Model, damage: object) -> None:
+    """What it tells of the text may be anything: then it is not recorded, and the error says how to give a text."""
+    assert small.folder is not None
+    (small.folder / "metrics.jsonl").write_text(json.dumps({"event": "begun", "corpus": damage}) + "\n" + "[" * 100_000, encoding="utf-8")
+    with pytest.raises(TextError, match=r"not recorded|held nothing out") as error:
+        escriba.load(small.folder).evaluate()
+    assert "escriba evaluate" in str(error.value.hint)
+
+
 def test_a_file_is_read_as_the_models_text_was(names: tuple[str, ...], tmp_path: Path) -> None:
     """For a model of documents each line of a file is one, even a single line; a text that was read may be given itself."""
     model = escriba.train(documents=list(names), out=tmp_path / "names", cell="counts", order=3, quiet=True)
@@ -149,6 +193,31 @@ def test_a_file_is_read_as_the_models_text_was(names: tuple[str, ...], tmp_path:
     assert model.evaluate(corpus.read(documents=["maria", "luna"])).loss_nats == two.loss_nats
     with pytest.raises(EscribaError, match="in Python"):
         model.evaluate()
+
+
+TABLE = "label,text\n" + "".join(f"{i},a cat sat on the mat number {i}\n" for i in range(80))
+
+
+@pytest.mark.parametrize("source", ["table.csv", "folder", "*.csv"])
+def test_a_plain_file_beside_a_table_is_plain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> None:
+    """A model that learnt a column of a table reads a .txt as lines, with their commas; another table by its column."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("table.csv", "folder/table.csv"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_text(TABLE, encoding="utf-8")
+    model = escriba.train(source, column=("text",), out="m", cell="counts", order=2, quiet=True)
+    Path("plain.txt").write_text("a mat, a cat\nand, 7\n", encoding="utf-8")
+    assert model.evaluate("plain.txt").characters == len("a mat, a cat") + len("and, 7")
+    Path("other.csv").write_text("text,label\na cat,1\non the mat,2\n", encoding="utf-8")
+    assert model.evaluate("other.csv").characters == len("a cat") + len("on the mat")
+
+
+def test_a_plain_file_that_was_a_table_is_one_again(tmp_path: Path) -> None:
+    """A model that learnt a column of a file whose name does not say that it is a table reads the like by its column, too."""
+    (tmp_path / "table.txt").write_text(TABLE, encoding="utf-8")
+    (tmp_path / "other.txt").write_text("text,label\na cat,1\non the mat,2\n", encoding="utf-8")
+    model = escriba.train(tmp_path / "table.txt", column=("text",), out=tmp_path / "m", cell="counts", order=2, quiet=True)
+    assert model.evaluate(tmp_path / "other.txt").characters == len("a cat") + len("on the mat")
 
 
 @pytest.mark.parametrize("wrong", [{"text": "a", "source": "b"}, {"source": 7}, {"source": "nowhere.txt"}, {"text": ""}, {"text": 7}])
@@ -182,7 +251,7 @@ def made(nats: np.ndarray, symbols: int = 100) -> Evaluation:
     loss = float(nats.mean()) / symbols
     error = float(nats.std(ddof=1)) / symbols / math.sqrt(len(nats))
     bits = loss / math.log(2)
-    return Evaluation("stream", loss, error, bits, bits, None, symbols * len(nats), symbols * len(nats), 0, "made", blocks)
+    return Evaluation("stream", loss, error, bits, bits, None, symbols * len(nats), symbols * len(nats), 0, "made", "its hash", blocks)
 
 
 def test_differences_are_paired_where_the_blocks_are_the_same() -> None:
@@ -202,6 +271,26 @@ def test_differences_are_paired_where_the_blocks_are_the_same() -> None:
     _, apart = one.minus(made(np.append(hard, 200.0)))
     assert apart is not None
     assert apart > 3 * error
+
+
+def test_figures_of_different_texts_have_no_difference(small: escriba.Model, story: str) -> None:
+    """Texts of one length are told apart, though their blocks are alike; one text is the same in other protocols and other forms."""
+    one, other = (small.evaluate(text=text) for text in (story[:3000], story[3000:6000]))
+    with pytest.raises(TextError, match="different texts: 3,000 characters"):
+        one.minus(other)
+    assert one.minus(small.evaluate(text=story[:3000]))[0] == 0.0
+    assert one.minus(small.evaluate(text=story[:3000], protocol="window"))[0] < 0.0
+
+
+def test_a_file_is_one_text_however_it_is_read(small: escriba.Model, story: str, tmp_path: Path) -> None:
+    """As a stream, as lines that are documents, with other line ends: the hash is that of the text."""
+    (tmp_path / "dos.txt").write_bytes(story.replace("\n", "\r\n").encode())
+    (tmp_path / "unix.txt").write_text(story, encoding="utf-8", newline="\n")
+    lines = escriba.train(documents=story.split("\n"), cell="counts", order=2, quiet=True)
+    found = [model.evaluate(tmp_path / name) for model in (small, lines) for name in ("dos.txt", "unix.txt")]
+    assert len({one.text_sha256 for one in found}) == 1
+    assert found[0].text_sha256 != small.evaluate(text=story[1:]).text_sha256
+    assert found[0].minus(found[2])[1] is not None
 
 
 def test_evaluations_as_json(small: escriba.Model) -> None:

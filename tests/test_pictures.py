@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 import escriba
 from escriba.checkpoint import Config
 from escriba.engine.reference import ReferenceEngine
-from escriba.errors import SettingsError, TextError
+from escriba.errors import MissingExtraError, SettingsError, TextError
 from escriba.history import Run
 from escriba.pictures import boxes
 from escriba.results import Distribution, Score, Text
@@ -208,6 +209,48 @@ def test_what_cannot_be_drawn_is_told(model: Model, kind: Any, options: dict[str
     with pytest.raises(SettingsError) as error:
         model.plot(kind, **options)
     assert told in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"), [("curve", {}), ("architecture", {}), ("embedding", {}), ("surprisal", {"text": "the"}), ("next", {})]
+)
+def test_a_file_that_is_none_is_told_for_every_picture(model: Model, kind: str, options: dict[str, Any], tmp_path: Path) -> None:
+    """A path of a wrong type, and a page of what has none, before anything is drawn."""
+    for path in (3, tmp_path / ("x.jpg" if kind == "surprisal" else "x.html")):
+        with pytest.raises(SettingsError, match="picture"):
+            model.plot(kind, path, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", ["curve", "architecture", "embedding", "surprisal", "next"])
+def test_without_matplotlib_every_picture_names_the_extra(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a model whose training is recorded; the page of a surprisal needs none."""
+    history(tmp_path)
+    found = made()
+    found.folder = tmp_path
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    options = {"text": "the cat"} if kind == "surprisal" else {}
+    with pytest.raises(MissingExtraError, match="needs the Python package 'matplotlib'"):
+        found.plot(kind, tmp_path / "x.png", **options)
+    if options:
+        assert found.plot(kind, tmp_path / "x.html", **options) == tmp_path / "x.html"
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({}, "gru of 8"),
+        ({"cell": "ngram"}, "neural 3-gram of 8"),
+        ({"cell": "lstm", "num_layers": 2}, "lstm of 8, 2 layers"),
+    ],
+    ids=str,
+)
+def test_a_network_has_one_name(settings: dict[str, Any], named: str) -> None:
+    """In a picture's title and in a notebook; with its parameters in both."""
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    found = made(**settings)
+    title = found.plot("architecture").axes[0].get_title()  # type: ignore[union-attr]
+    assert title == f"{named}: {found.parameters:,} parameters"
+    assert f"<div>{named}</div>" in found._repr_html_()
 
 
 @pytest.mark.parametrize(

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import escriba
 from escriba.checkpoint import Config, save_head, save_weights
 from escriba.engine.reference import ReferenceEngine
 from escriba.errors import CheckpointError, TextError
 from escriba.inference.fingerprint import FINGERPRINT, make_fingerprint, save_fingerprint
+from escriba.recalling import Before
+from escriba.results import Text
 from escriba.settings import ModelSettings, TrainSettings
 from escriba.text.corpus import Corpus, read
 from escriba.text.tokenizer import CharTokenizer
@@ -81,17 +85,28 @@ def test_a_held_out_text_of_the_users_own_takes_nothing_away(story: str, book: P
 
 
 def test_lines_of_a_stream_are_new_or_not(stream: Model, story: str) -> None:
-    """A whole line that was learnt is not new, nor are lines one after another; a part of a line, other lines and held-out ones are."""
+    """A whole line that was learnt is not new, nor is a text with such a line; a part of a line, other lines and held-out ones are."""
     lines = story[: int(0.9 * len(story))].split("\n")
     assert not stream.is_novel(lines[5])
     assert not stream.is_novel(lines[5] + "\r\n")
     assert not stream.is_novel("\n".join(lines[5:8]))
-    assert stream.is_novel("\n".join([lines[5], lines[7]]))
+    assert not stream.is_novel("Nobody says this.\n\n" + lines[5] + "\nNor that.")
+    assert stream.is_novel("Nobody says this.\n\nNor that.\n")
     assert stream.is_novel(lines[5][:-1])
     held_out = [line for line in story[int(0.9 * len(story)) :].split("\n")[1:-1] if line not in lines]
     assert held_out
     assert all(stream.is_novel(line) for line in held_out)
     assert not stream.is_novel(" \n")
+
+
+def test_the_lines_of_a_prompt_are_not_the_models(stream: Model, story: str) -> None:
+    """Of a generated text the lines count in which something was written: not those that were given, but the one that goes on."""
+    first, second = [line for line in story.split("\n") if len(line) > 9][:2]
+    options = {"log_likelihood": 0.0, "seed": 1, "row": 0, "finish_reason": "stop"}
+    assert stream.is_novel(Text.of(first + "\n", "Nobody says this.", **options))  # type: ignore[arg-type]
+    assert not stream.is_novel(Text.of(first + "\n", second, **options))  # type: ignore[arg-type]
+    assert not stream.is_novel(Text.of(first + "\n" + second[:5], second[5:], **options))  # type: ignore[arg-type]
+    assert not stream.is_novel(Text.of(first + "\n", " \n", **options))  # type: ignore[arg-type]
 
 
 def test_texts_are_compared_in_the_form_that_was_learnt(stream: Model, story: str) -> None:
@@ -184,3 +199,92 @@ def test_a_model_without_a_history_asks_for_the_text(saints: Model) -> None:
     assert told == [31]
     assert found.longest is not None
     assert found.longest.passage == "marilu"
+
+
+def test_an_empty_text_is_refused(stream: Model) -> None:
+    """Of nothing nothing can be told."""
+    with pytest.raises(TextError, match="is empty"):
+        stream.recall("")
+
+
+def test_a_model_in_memory_knows_what_it_learnt(saints: Model, names: tuple[str, ...], tmp_path: Path) -> None:
+    """What was just learnt and cannot be read again is kept with the model, after it was saved, too; its hashes go into the folder."""
+    corpus = read(documents=names)
+    learnt = corpus.parts(1).whole_train
+    model = Model(saints.engine, saints.tokenizer, config=saints.config)
+    model._weights = saints._weights
+    model.learnt.take(learnt)
+    for _ in range(2):
+        assert model.recall(learnt.pieces[3]).lines[0].is_new is False
+        assert [name for name in names if model.is_novel(name)] == [name for name in names if name not in set(learnt.pieces)]
+        model.save(tmp_path / "kept", overwrite=True)
+    assert not Model(saints.engine, saints.tokenizer, folder=tmp_path / "kept").is_novel(learnt.pieces[3])
+    silent = replace(learnt, settings=learnt.settings.but(fingerprint=False))
+    model = Model(saints.engine, saints.tokenizer, config=saints.config)
+    model._weights = saints._weights
+    model.learnt.take(silent)
+    assert not model.is_novel(learnt.pieces[3])
+    model.save(tmp_path / "silent")
+    assert not (tmp_path / "silent" / FINGERPRINT).exists()
+
+
+def test_what_was_learnt_before_is_told_of(saints: Model, stream: Model, names: tuple[str, ...]) -> None:
+    """Documents of the model that a training began with are known by its hashes; where there are none, a note names its text."""
+    assert saints.folder is not None
+    assert stream.folder is not None
+    before = Before.of(saints.folder, "other", hashed=True)
+    (first,) = before.models
+    assert (first["model"], first["sources"], first["hashes"]) == (str(saints.folder), [], True)
+    assert Before.of(saints.folder, first["sha256"], hashed=True).models == ()  # it is the very text
+    child = Model(saints.engine, saints.tokenizer)
+    learnt = read(documents=["Nobody", "Somebody"])
+    child.learnt.take(learnt, before)
+    old = read(documents=names).parts(1).whole_train.pieces[0]
+    assert not child.is_novel(old)
+    assert not child.is_novel("Nobody")
+    assert child.is_novel("Everybody")
+    with pytest.warns(UserWarning, match=r"began with the weights of .*saints, .* is not looked at; .*--against"):
+        assert child.recall(old).lines[0].is_new
+
+    later = Before.of(stream.folder, "other", hashed=True)
+    assert later.hashes is None
+    child = Model(saints.engine, saints.tokenizer)
+    child.learnt.take(learnt, later)
+    with pytest.warns(UserWarning, match=r"stream, and what that learnt \(.*story.txt\) is not looked at"):
+        assert child.is_novel("Everybody")
+    assert child.is_novel("Everybody", against=learnt)
+
+
+def test_models_before_the_one_before_are_told_of(saints: Model, names: tuple[str, ...]) -> None:
+    """The history names them all; hashes that are not handed on are none."""
+    assert saints.folder is not None
+    earlier = {"model": "models/first", "sources": ["first.txt"], "sha256": "f", "hashes": True}
+    history = saints.folder / "metrics.jsonl"
+    line = json.loads(history.read_text(encoding="utf-8"))
+    history.write_text(json.dumps({**line, "init_from": [earlier]}) + "\n", encoding="utf-8")
+    for hashed in (True, False):
+        models = Before.of(saints.folder, "other", hashed=hashed).models
+        assert [(one["model"], one["hashes"]) for one in models] == [("models/first", hashed), (str(saints.folder), hashed)]
+    assert not saints.is_novel(read(documents=names).parts(1).whole_train.pieces[0])  # hashes are there, so there is nothing to tell of
+    (saints.folder / FINGERPRINT).unlink()
+    assert [one["hashes"] for one in Before.of(saints.folder, "other", hashed=True).models] == [False, False]
+
+
+def test_what_was_counted_is_known_too(names: tuple[str, ...], tmp_path: Path) -> None:
+    """A model that counted a text given in Python knows it, and saved it knows its documents."""
+    model = escriba.train(documents=names, cell="counts", order=2, quiet=True)
+    learnt = read(documents=names).parts(1).whole_train.pieces
+    assert model.recall(learnt[5]).new_lines == 0
+    model.save(tmp_path / "m")
+    again = escriba.load(tmp_path / "m")
+    assert not again.is_novel(learnt[5])
+    again.save(tmp_path / "copy")
+    assert not escriba.load(tmp_path / "copy").is_novel(learnt[5])
+
+
+def test_another_text_is_read_as_the_training_text_was(stream: Model, tmp_path: Path) -> None:
+    """Of one in another encoding it is said what to do: the encoding that is asked for elsewhere is that of the text to look at."""
+    (tmp_path / "old.txt").write_bytes("El ingenioso señor\n".encode("latin-1") * 9)
+    with pytest.raises(TextError, match=r"old\.txt") as caught:
+        stream.recall("señor", against=tmp_path / "old.txt")
+    assert "in utf-8: convert it" in str(caught.value.hint)

@@ -12,7 +12,7 @@ import pytest
 
 from escriba import tensorfile
 from escriba.errors import CheckpointError
-from escriba.tensorfile import canonical_json, read_json, read_tensors, replace_file, sha256, tensor_bytes
+from escriba.tensorfile import canonical_json, data_sha256, map_tensor, read_json, read_tensors, replace_file, sha256, tensor_bytes
 
 ARRAYS = {
     "b": np.arange(6, dtype=np.float32).reshape(2, 3),
@@ -260,3 +260,36 @@ def test_a_place_that_is_not_there(tmp_path: Path) -> None:
     """A file in no folder is an error in words."""
     with pytest.raises(CheckpointError, match="could not be written"):
         replace_file(tmp_path / "no" / "x", b"")
+
+
+def test_one_array_is_looked_at_alone(file: Path) -> None:
+    """It is the array that was written, whatever else is damaged; what is not there, and no such file, is an error that names it."""
+    np.testing.assert_array_equal(map_tensor(file, "b"), ARRAYS["b"])
+    np.testing.assert_array_equal(map_tensor(file, "a"), ARRAYS["a"])
+    with pytest.raises(CheckpointError, match="small"):
+        map_tensor(file, "c")
+    header, data = parts(file.read_bytes())
+    for damaged in (
+        {**header, "b": 7},
+        {**header, "b": {**header["b"], "dtype": "F7"}},
+        {**header, "b": {**header["b"], "shape": [7]}},
+        [],
+    ):
+        file.write_bytes(joined(damaged, data))
+        with pytest.raises(CheckpointError, match="small"):
+            map_tensor(file, "b")
+    for content in (b"", b"\xff" * 8, b"\x00" * 30, joined(header, b"")):
+        file.write_bytes(content)
+        with pytest.raises(CheckpointError, match="small"):
+            map_tensor(file, "b")
+    file.unlink()
+    with pytest.raises(CheckpointError, match="small"):
+        map_tensor(file, "b")
+
+
+def test_the_hash_of_arrays_is_the_seal_of_their_file(tmp_path: Path) -> None:
+    """By names, shapes and numbers."""
+    content = tensor_bytes(ARRAYS, {}, sealed=True)
+    header, _ = parts(content)
+    assert json.loads(header["__metadata__"]["escriba"])["data_sha256"] == data_sha256(ARRAYS)
+    assert data_sha256({**ARRAYS, "a": ARRAYS["a"] + 1}) != data_sha256(ARRAYS) != data_sha256({"a": ARRAYS["a"]})

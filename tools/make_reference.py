@@ -57,8 +57,8 @@ JSON_FIELDS: Mapping[str, str] = {
         "(characters that those two are of; null: all), `notes`"
     ),
     "train": (
-        "one object, the closing figures: `folder`, `reason` (`length`, `patience`, `interrupted`), `kept` (`best`, `averaged`, `last`, `counts`), "
-        "`steps`, `epochs`, `symbols_seen`, `elapsed_s`, `train_loss_nats`, `loss_nats`, `bits_per_char`, `perplexity`, "
+        "one object, the closing figures: `folder`, `reason` (`length`, `patience`, `interrupted`), `kept` (`best`, `averaged`, `last`, "
+        "`counts`), `steps`, `epochs`, `symbols_seen`, `elapsed_s`, `train_loss_nats`, `loss_nats`, `bits_per_char`, `perplexity`, "
         "`held_out_symbols`, `again` (settings that train as long on any machine, where a time was the measure, else null), `baselines` "
         "(bits per character of simple ways on the held-out part, by name, or null), `compared` (the same in a sentence); "
         "the loss and what follows from it are null where nothing was measured"
@@ -75,7 +75,8 @@ JSON_FIELDS: Mapping[str, str] = {
     ),
     "recall": (
         "one object: `longest` (`start`, `length`, `passage`, `position`, `line`, `line_text`; null: nothing), `passages` (a list of "
-        "such), `novel_share` (by length, 0 to 1), `lines` (a list of `line`, `is_new`, `longest`), `training_characters`"
+        "such), `novel_share` (by length, 0 to 1), `lines` (a list of `line`, `is_new`, `longest`), `training_characters`, "
+        "`is_documents`"
     ),
     "generate": (
         "one object with `texts`, a list of objects: `prompt`, `text` (without the prompt), `log_likelihood` (nats), `seed`, `row`, "
@@ -94,7 +95,8 @@ JSON_FIELDS: Mapping[str, str] = {
     ),
     "evaluate": (
         "one object for one model and protocol, else a list: `model`, `protocol`, `loss_nats`, `standard_error`, `bits_per_char`, "
-        "`bits_per_byte`, `perplexity`, `symbols`, `characters`, `unknown`, `convention`; with `--typical` what typical.json holds"
+        "`bits_per_byte`, `perplexity`, `symbols`, `characters`, `unknown`, `convention`, `text_sha256` (of the text without its blanks: "
+        "figures of one text have the same); with `--typical` what typical.json holds"
     ),
     "next": "one object: `context`, `next` (a list of `symbol`, `probability`, `logit`, the likeliest first)",
     "doctor": "one object: `ok`, and `checks`, a list of objects: `what`, `found`, `ok`, and where there is one `hint`",

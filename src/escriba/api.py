@@ -109,12 +109,14 @@ def train(
         return _finished(request.target, start, watcher)
     with start.folder or nullcontext(), _shown(watcher, quiet) as watched:
         given = tuple(os.fspath(source) for source in sources)
-        teaching = Teaching(start.plan, start.folder, watched, began, start.resume, start.more, start.restored, given)
+        teaching = Teaching(start.plan, start.folder, watched, began, start.resume, start.more, start.restored, given, start.before)
         teaching.run()
     plan = start.plan
     engine = engine_of(plan.net.settings, plan.net.vocab_size, plan.net.get_weights())
     model = Model(engine, plan.tokenizer, config=start.config, folder=request.target)
     model.net = plan.net
+    if text is not None or documents is not None or "-" in given:  # it cannot be read again
+        model.learnt.take(plan.parts.whole_train, start.before)
     if teaching.typicality is not None:
         model.usual.take(teaching.typicality)
     return model

@@ -1,47 +1,87 @@
 """What keeps a model honest: an n-gram that counts, gzip and xz, measured on the same held-out part.
 
-It knows nothing of networks, and needs no PyTorch.
+It knows nothing of networks, and needs no PyTorch. What is measured depends on the text and the settings alone, never on a clock: a
+training that is repeated, or interrupted and resumed, is compared with the very same figures.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
-import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from escriba.engine.counts import CountsEngine
-from escriba.engine.protocol import Engine
+from escriba.errors import EscribaError, TextError, UnknownSymbolError
 from escriba.settings import ModelSettings
 from escriba.text.corpus import Corpus
 from escriba.text.encoded import EncodedText
-from escriba.text.packing import gzip_sizes, more_bits, xz_sizes
-from escriba.text.pieces import sliced
-from escriba.text.tokenizer import Tokenizer
+from escriba.text.packing import gzip_sizes, xz_sizes
 from escriba.training.counting import count_ngrams
 from escriba.training.parts import characters_per_symbol
 
-__all__ = ["MOST_SECONDS", "Compared", "compare", "loss_on"]
+__all__ = ["MOST_HELD_OUT", "USUAL_SECONDS", "Compared", "Measured", "compare", "loss_on", "measured_part"]
 
-MOST_TRAIN = 20_000_000
-"""Characters of the training part on which the n-gram of a comparison is counted, and the packers are fed: the last ones."""
+USUAL_SECONDS = 10.0
+"""What a comparison takes by the limits that follow; on a slow machine twice as long. They also keep it within 500 MB."""
+MOST_COUNTED = 20_000_000
+"""Characters of the training part on which the n-gram is counted: the last ones."""
+MOST_NGRAMS = 4_000_000
+"""Different n-grams that it may have, about 100 bytes each; a text that has more is shortened further."""
+MOST_PACKED = 8_000_000
+"""Bytes of the training part that the packers see: the last ones. xz looks back no further, gzip 32 KB."""
 MOST_HELD_OUT = 1_000_000
-"""Characters of the held-out part that a comparison measures."""
-MOST_SECONDS = 20.0
-PROBED = 1_000_000
-"""Characters of a text up to which nothing is measured beforehand; and in a longer one those on which it is."""
+"""Characters of the held-out part that are measured: the first ones."""
+LEAST_COUNTED = 10_000
+"""Characters below which a text is not shortened for its n-grams."""
 
 
-def loss_on(engine: Engine, part: EncodedText) -> tuple[float, int]:
+@dataclass(frozen=True)
+class Measured:
+    """What of a held-out part is measured, by the model and by what it is compared with alike.
+
+    Attributes:
+        part: the text.
+        encoded: the same as ids.
+        of: characters of the whole held-out part.
+    """
+
+    part: Corpus
+    encoded: EncodedText
+    of: int
+
+    def bits_per_char(self, loss_nats: float) -> float:
+        """A loss in nats a symbol as bits a character."""
+        return loss_nats / math.log(2) / characters_per_symbol(self.part, self.encoded)
+
+
+def measured_part(held_out: Corpus, encoded: EncodedText, most: int = MOST_HELD_OUT) -> Measured:
+    """The beginning of a held-out part, whole words and documents; all of it where it is short.
+
+    Args:
+        held_out: the part.
+        encoded: the same as ids.
+        most: characters, about.
+    """
+    if held_out.characters > most:
+        short = held_out.shortened(most)
+        with contextlib.suppress(UnknownSymbolError):  # half a word, where no border was near: then it is measured whole
+            return Measured(short, short.encode(encoded.tokenizer), held_out.characters)
+    return Measured(held_out, encoded, held_out.characters)
+
+
+def loss_on(engine: CountsEngine, part: EncodedText) -> tuple[float, int]:
     """The mean surprisal of a part in nats a symbol, and how many symbols were scored.
 
     As networks are measured: a stream's first symbol is not scored, and documents are scored from their beginning, the end of each
     included.
 
     Args:
-        engine: what reads.
+        engine: an n-gram that counts.
         part: two symbols or more, or documents.
     """
     ids = part.with_ends().astype(np.int64)  # an <eos> begins the next document: of an n-gram it hides all that was before
@@ -54,13 +94,11 @@ class Compared:
     """What simple ways make of the same held-out part.
 
     Attributes:
-        bits_per_char: bits a character of the held-out part, by name; what could not be had in time is not there.
-        seconds: that it took.
+        bits_per_char: bits a character of the held-out part, by name; what could not be had is not there.
         note: what was shortened or left out, in a sentence; None: nothing.
     """
 
     bits_per_char: Mapping[str, float]
-    seconds: float
     note: str | None
 
     def line(self, model_bits: float | None) -> str:
@@ -74,68 +112,72 @@ class Compared:
         return f"bits per character on the held-out part: {shown}" + (f" ({self.note})" if self.note else "")
 
 
-def compare(
-    train: Corpus, held_out: Corpus, tokenizer: Tokenizer, *, order: int | None = 6, most_seconds: float = MOST_SECONDS
-) -> Compared:
+def compare(train: Corpus, measured: Measured, *, order: int | None = 6, share: float = 1.0) -> Compared:
     """Measures on the held-out part an n-gram that counts, xz and gzip, each having seen the training part.
 
-    A packer's figure is conditional: size(training + held-out) - size(training). At most the last 20 million characters of the training
-    part are used, and the first million of the held-out part; fewer where the time is short.
+    A packer's figure is conditional: size(training + held-out) - size(training). Of a long training part the end is used: at most 20
+    million characters for the n-gram, fewer where they hold more than MOST_NGRAMS different n-grams, and 8 MB for the packers, which look
+    back no further. What cannot be measured is left out with a note: a training never fails by its comparison.
 
     Args:
         train: the training part.
-        held_out: the held-out part.
-        tokenizer: the model's: the n-gram counts its symbols.
+        measured: what is measured of the held-out part; its tokenizer is the model's, whose symbols the n-gram counts.
         order: of the n-gram; None: only the packers.
-        most_seconds: for all of it; half is for the n-gram.
+        share: of these limits, above 0, at most 1.
     """
-    began, notes, found = time.perf_counter(), [], {}
-    measured = held_out if held_out.characters <= MOST_HELD_OUT else held_out.shortened(MOST_HELD_OUT)
-    if measured is not held_out:
-        notes.append(f"measured on its first {measured.characters:,} characters")
-    ids = measured.encode(tokenizer)
-    seen = _last(train, MOST_TRAIN)
-    if order is not None and seen.characters > PROBED:
-        start = time.perf_counter()
-        _counted(_last(seen, PROBED // 2), tokenizer, order)
-        per_s = PROBED / 2 / (time.perf_counter() - start)
-        seen = _last(seen, max(PROBED // 2, int(per_s * most_seconds / 4)))  # longer texts are slower by the symbol
-    if order is not None and seen.characters < train.characters:
-        notes.append(f"the n-gram counted the last {seen.characters:,} characters of {train.characters:,}")
-    if order is not None and len(ids) > 1:
-        loss, _ = loss_on(_counted(seen, tokenizer, order), ids)
-        found[f"counting {order}-gram"] = loss / math.log(2) / characters_per_symbol(measured, ids)
-    for name, packer, share in (("gzip", gzip_sizes, 0.25), ("xz", xz_sizes, 1.0)):
-        left = most_seconds - (time.perf_counter() - began)
-        if left <= 0:
-            notes.append(f"no time for {name}")
-            continue
-        bits, used = more_bits(_bytes(_last(train, MOST_TRAIN)), _bytes(measured), packer, left * share)
-        if bits is None:
-            notes.append(f"no time for {name}")
-            continue
-        found[name] = bits / max(1, measured.characters)
-        if used is not None:
-            notes.append(f"{name} saw the last {used / 1e6:.1f} MB")
-    shown = {name: found[name] for name in (f"counting {order}-gram", "xz", "gzip") if name in found}
-    return Compared(shown, time.perf_counter() - began, "; ".join(notes) or None)
+    found: dict[str, float] = {}
+    notes: list[str] = []
+    if measured.part.characters < measured.of:
+        notes.append(f"measured on the first {measured.part.characters:,} characters of {measured.of:,}")
+    if order is not None:
+        with _noting("the n-gram", notes):
+            engine, seen = _counted(train, measured, order, int(share * MOST_COUNTED))
+            found[f"counting {order}-gram"] = measured.bits_per_char(loss_on(engine, measured.encoded)[0])
+            if seen < train.characters:
+                notes.append(f"the n-gram counted the last {seen:,} characters of {train.characters:,}")
+            del engine  # the packers need the memory
+    with _noting("xz and gzip", notes):
+        new, most = _bytes(measured.part), int(share * MOST_PACKED)
+        last = train.ending(most)
+        packed = _bytes(last)
+        if last.characters < train.characters or len(packed) > most:
+            packed = packed[-most:]
+            notes.append(f"xz and gzip saw the last {len(packed) / 1e6:.1f} MB")
+        for name, sizes in (("xz", xz_sizes), ("gzip", gzip_sizes)):
+            before, both = sizes(packed, new)
+            found[name] = 8 * (both - before) / measured.part.characters
+    return Compared(found, "; ".join(notes) or None)
 
 
-def _last(corpus: Corpus, characters: int) -> Corpus:
-    """The last so many characters of a text; of documents the last whole ones, one at least."""
-    if corpus.characters <= characters:
-        return corpus
-    if corpus.is_documents:
-        lengths = np.cumsum([len(piece) for piece in reversed(corpus.pieces)])
-        count = max(1, int(np.searchsorted(lengths, characters, side="right")))
-        return replace(corpus, pieces=corpus.pieces[-count:], notes=(), found=None)
-    return replace(corpus, pieces=tuple(sliced(corpus.pieces, corpus.characters - characters, corpus.characters)), notes=(), found=None)
+@contextlib.contextmanager
+def _noting(what: str, notes: list[str]) -> Iterator[None]:
+    """Inside, an error becomes a note: what was trained is not lost by it."""
+    try:
+        yield
+    except EscribaError as error:
+        notes.append(f"without {what}: {error.met}")
+    except MemoryError:
+        notes.append(f"without {what}: there is not enough memory")
 
 
-def _counted(part: Corpus, tokenizer: Tokenizer, order: int) -> CountsEngine:
-    encoded = part.encode(tokenizer)
-    weights = count_ngrams(encoded.ids, tokenizer.vocab_size, order, offsets=encoded.offsets, eos=tokenizer.eos_id)
-    return CountsEngine(ModelSettings(cell="counts", order=order), tokenizer.vocab_size, weights)
+def _counted(train: Corpus, measured: Measured, order: int, most: int) -> tuple[CountsEngine, int]:
+    """The n-gram of the last so many characters, or of half as many again and again where it would be too large; and of how many."""
+    tokenizer, seen = measured.encoded.tokenizer, train.ending(most)
+    while True:
+        try:
+            weights = _weights(seen.encode(tokenizer), order)
+        except TextError:
+            if seen.characters < LEAST_COUNTED:
+                raise
+            seen = seen.ending(seen.characters // 2)
+        else:
+            return CountsEngine(ModelSettings(cell="counts", order=order), tokenizer.vocab_size, weights), seen.characters
+
+
+def _weights(encoded: EncodedText, order: int) -> dict[str, npt.NDArray[Any]]:
+    """The n-grams of a text."""
+    vocabulary = encoded.tokenizer
+    return count_ngrams(encoded.ids, vocabulary.vocab_size, order, offsets=encoded.offsets, eos=vocabulary.eos_id, most=MOST_NGRAMS)
 
 
 def _bytes(part: Corpus) -> bytes:

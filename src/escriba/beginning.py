@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from escriba.checkpoint import MODELS, Config, find_model, load_folder
+from escriba.checkpoint import MODELS, Config, ModelFiles, find_model, load_folder
+from escriba.closing import keep_fingerprint, keeps_fingerprint
 from escriba.errors import CheckpointError, SettingsError, TextError, typed
+from escriba.inference.fingerprint import Hashes, load_fingerprint
 from escriba.presets import LENGTHS, Preset
 from escriba.presets import preset as find_preset
+from escriba.recalling import Before
 from escriba.request import Request, existing_model, own_parts
 from escriba.results import Run
 from escriba.settings import ModelSettings, Settings, TextSettings, TrainSettings
-from escriba.text.corpus import read
+from escriba.text.corpus import Corpus, read
 from escriba.training.plan import Plan, fit_tokenizer, prepare, sort_settings
 from escriba.training.probe import Compute
 from escriba.training.run import RunFolder, has_state, is_finished, recover
@@ -46,6 +49,7 @@ class Beginning:
         more: the last state of a finished training, after which this one is a new phase.
         restored: what is gone on from, in a sentence; None: nothing.
         is_over: there is nothing left to do: the training to resume is finished.
+        before: what models learnt with whose weights it begins.
     """
 
     plan: Plan
@@ -55,6 +59,7 @@ class Beginning:
     more: TrainingState | None = None
     restored: str | None = None
     is_over: bool = False
+    before: Before = field(default_factory=Before)
 
 
 def begin(request: Request) -> Beginning:
@@ -97,6 +102,7 @@ def _anew(request: Request, given: Mapping[type[Settings], dict[str, Any]], targ
     model_settings, parent = given[ModelSettings], None
     if request.init_from is not None:
         parent = load_folder(find_model(os.fspath(request.init_from)))
+        _refuse_counts(parent.config, parent.path)
         _refuse_other(given, {ModelSettings: parent.config.model}, "the model to begin with", "leave it out, or train without --init-from")
         model_settings = parent.config.model.model_dump()
         given[TextSettings].setdefault("unit", parent.config.text.unit)
@@ -107,8 +113,9 @@ def _anew(request: Request, given: Mapping[type[Settings], dict[str, Any]], targ
     by = reading.pop("documents", None)  # `read` takes the documents themselves, or the setting, by one name
     corpus = read(*request.sources, text=request.text, documents=by if request.documents is None else request.documents, **reading)
     held_out, choosing = own_parts(request, corpus)
-    vocabulary = None
+    vocabulary, before = None, Before()
     if parent is not None:
+        before = _before(parent, corpus)
         parts = corpus.parts(seed=chosen.train.seed, held_out=held_out, choosing=choosing)
         vocabulary = extended(fit_tokenizer(corpus, parts), parent.tokenizer)
     sized = parent is None and not {"hidden_size", "embedding_dim"} & set(model_settings)
@@ -122,7 +129,24 @@ def _anew(request: Request, given: Mapping[type[Settings], dict[str, Any]], targ
         restored = f"the weights of {parent.path}: {known}"
     config = Config(corpus.settings, plan.net.settings, plan.train, plan.tokenizer.vocab_size)
     folder = None if target is None else RunFolder.create(target, config, plan.tokenizer, overwrite=request.overwrite)
-    return Beginning(plan, config, folder, restored=restored)
+    return Beginning(plan, config, _fingerprinted(folder, plan, before.hashes), restored=restored, before=before)
+
+
+def _before(parent: ModelFiles, corpus: Corpus) -> Before:
+    """What a model learnt whose weights a training begins with; its hashes are of use if the texts have one form."""
+    forms = [(settings.normalization, settings.newlines) for settings in (parent.config.text, corpus.settings)]
+    return Before.of(parent.path, corpus.sha256, hashed=keeps_fingerprint(corpus) and forms[0] == forms[1])
+
+
+def _fingerprinted(folder: RunFolder | None, plan: Plan, before: Hashes | None) -> RunFolder | None:
+    """A new folder, in which are now the hashes of the documents that will be learnt."""
+    if folder is not None:
+        try:
+            keep_fingerprint(folder.path, plan.corpus, plan.parts, before)
+        except BaseException:
+            folder.close()
+            raise
+    return folder
 
 
 def _on(request: Request, given: Mapping[type[Settings], dict[str, Any]], target: Path) -> Beginning:
@@ -145,6 +169,7 @@ def _on(request: Request, given: Mapping[type[Settings], dict[str, Any]], target
 def _further(request: Request, given: Mapping[type[Settings], dict[str, Any]], source: Path, target: Path | None) -> Beginning:
     """A finished model is trained further: its weights and its optimizer's are kept, the schedule begins anew."""
     before = load_folder(source).config
+    _refuse_counts(before, source)
     if not is_finished(source):
         line = typed("escriba", "train", *request.sources, "-o", str(source), "--resume")
         raise CheckpointError(f"the training in {source} is not finished", expected="a finished model", hint=f"go on with it: {line}")
@@ -167,9 +192,10 @@ def _further(request: Request, given: Mapping[type[Settings], dict[str, Any]], s
     finally:
         folder.close()
     config = Config(before.text, before.model, plan.train, plan.tokenizer.vocab_size)
+    known = load_fingerprint(source)  # of what the models learnt, too, that it began with
     again = RunFolder.create(target, config, plan.tokenizer, overwrite=True, continues=source)
     restored = f"{source} after {state.values['step']:,} steps: weights and optimizer; the rate warms up anew"
-    return Beginning(plan, config, again, more=state, restored="; ".join([restored, *folder.notes]))
+    return Beginning(plan, config, _fingerprinted(again, plan, known), more=state, restored="; ".join([restored, *folder.notes]))
 
 
 def _same_text(request: Request, before: Config, folder: Path, chosen: Preset, compute: Compute | None) -> Plan:
@@ -251,6 +277,12 @@ def _refuse_other(
                     expected="the same value, or none: it is read from the folder",
                     hint=hint or "train anew with --overwrite, or into another folder with -o",
                 )
+
+
+def _refuse_counts(config: Config, folder: Path) -> None:
+    """An n-gram that counts has neither weights to begin with nor a training to go on with."""
+    if config.model.cell == "counts":
+        raise SettingsError(f"{folder} is an n-gram that counts, which cannot be trained further", expected="a network")
 
 
 def _refuse_a_leak(parent: Path, plan: Plan) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from escriba.errors import CheckpointError, EscribaError, near_name
 from escriba.settings import ModelSettings, TextSettings, TrainSettings
-from escriba.tensorfile import DTYPES, canonical_json, read_json, read_tensors, replace_file, sha256, tensor_bytes
+from escriba.tensorfile import DTYPES, canonical_json, json_hashes, read_json, read_tensors, replace_file, tensor_bytes
 from escriba.text.tokenizer import Tokenizer, tokenizer_from_json
 from escriba.weights import COUNTED, tensor_specs
 
@@ -25,6 +25,7 @@ __all__ = [
     "Config",
     "ModelFiles",
     "find_model",
+    "holds",
     "kept_weights",
     "load_folder",
     "model_folders",
@@ -130,11 +131,7 @@ def _pretty(value: dict[str, Any]) -> str:
 
 def _binding(folder: Path) -> dict[str, Any]:
     """What the metadata of weights say: the format's version, and the hashes of the two files for which they were written."""
-    try:
-        hashes = {f"{name}_sha256": sha256((folder / f"{name}.json").read_bytes()) for name in ("config", "tokenizer")}
-    except OSError as error:
-        raise CheckpointError(f"{error.filename} cannot be read: {error.strerror}", expected="a whole model folder") from error
-    return {"format_version": FORMAT_VERSION, **hashes}
+    return {"format_version": FORMAT_VERSION, **json_hashes(folder, "config", "tokenizer")}
 
 
 def save_weights(folder: Path, weights: Mapping[str, np.ndarray], file: str = "model.safetensors") -> None:
@@ -206,6 +203,17 @@ def load_folder(folder: Path, at: str | None = None) -> ModelFiles:
         if not np.isfinite(array).all():
             raise CheckpointError(f"{path}: {name} holds numbers that are not finite")
     return ModelFiles(folder, config, tokenizer, weights)
+
+
+def holds(folder: Path, config: Config, tokenizer: Tokenizer, weights: Mapping[str, np.ndarray]) -> bool:
+    """Whether a model folder holds just this model."""
+    try:
+        files = load_folder(folder)
+    except EscribaError:
+        return False
+    if files.config != config or files.tokenizer != tokenizer or files.weights.keys() != weights.keys():
+        return False
+    return all(np.array_equal(array, np.asarray(weights[name])) for name, array in files.weights.items())
 
 
 def model_folders(root: Path | None = None) -> list[Path]:

@@ -14,19 +14,20 @@ import platform
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from escriba import __version__
-from escriba.baselines import compare, loss_on
+from escriba.baselines import compare, loss_on, measured_part
 from escriba.checkpoint import Config, save_head, save_weights
 from escriba.closing import keep_fingerprint, keep_typical
 from escriba.engine.counts import CountsEngine
-from escriba.errors import CheckpointError, SettingsError
+from escriba.errors import CheckpointError, SettingsError, TrainingError
 from escriba.history import Begun, Closed, corpus_facts
+from escriba.presets import LENGTHS
 from escriba.presets import preset as find_preset
 from escriba.request import Request, existing_model, own_parts
 from escriba.settings import ModelSettings, TextSettings, TrainSettings
@@ -35,7 +36,7 @@ from escriba.text.encoded import EncodedText
 from escriba.text.summary import lines_before_training
 from escriba.text.tokenizer import Tokenizer
 from escriba.training.counting import count_ngrams
-from escriba.training.parts import characters_per_symbol, fit_tokenizer, sort_settings
+from escriba.training.parts import characters_per_symbol, encoded_part, fit_tokenizer, sort_settings
 from escriba.training.place import mend, model_place, new_place, saying_what_failed, sibling, take_place
 from escriba.using import Model
 
@@ -45,22 +46,14 @@ Watcher = Callable[[Any], None]
 
 
 @dataclass(frozen=True)
-class Counting:
-    """How far the counting is; drawn as a step of a training.
+class Counted:
+    """The n-gram is there and can be used; it is not yet measured, nor kept.
 
     Attributes:
-        step: the order that was counted.
-        epoch: 0: nothing is gone through twice.
-        elapsed_s: seconds so far.
-        done: the share of the orders that is done.
-        loss_nats: not a number: there is none yet.
+        model: the model.
     """
 
-    step: int
-    epoch: float
-    elapsed_s: float
-    done: float
-    loss_nats: float = math.nan
+    model: Model
 
 
 def train_counts(request: Request, watcher: Watcher, began: float) -> Model:
@@ -68,11 +61,12 @@ def train_counts(request: Request, watcher: Watcher, began: float) -> Model:
 
     Args:
         request: what was asked of `train`.
-        watcher: called with `Begun` and `Closed`.
+        watcher: called with `Begun`, `Counted` and `Closed`.
         began: the clock (``time.perf_counter``) when the whole command began.
 
     Raises:
         SettingsError, TextError, CheckpointError: as `train`.
+        TrainingError: there is not enough memory.
     """
     for name in ("resume", "more", "init_from"):
         if getattr(request, name) not in (False, None):
@@ -97,45 +91,61 @@ def train_counts(request: Request, watcher: Watcher, began: float) -> Model:
     held_out, choosing = own_parts(request, corpus)
     parts = corpus.parts(seed=train.seed, held_out=held_out, choosing=choosing)
     tokenizer = fit_tokenizer(corpus, parts)
-    encoded = parts.whole_train.encode(tokenizer)
+    held_out_ids = encoded_part(parts.held_out, tokenizer, "held-out")
     start = time.perf_counter()
-
-    def progress(order: int) -> None:
-        watcher(Counting(order, 0.0, time.perf_counter() - start, order / chosen.order))
-
-    weights = count_ngrams(
-        encoded.ids, tokenizer.vocab_size, chosen.order, offsets=encoded.offsets, eos=tokenizer.eos_id, progress=progress
-    )
-    engine = CountsEngine(chosen, tokenizer.vocab_size, weights)
-    elapsed_s = time.perf_counter() - start
-    begun = _begun(target, corpus, parts, tokenizer, encoded, engine, elapsed_s)
-    watcher(begun)
-    closed = _closed(target, parts, tokenizer, encoded, engine, time.perf_counter() - began)
+    encoded, weights, engine = _counted(parts.whole_train, tokenizer, chosen)
+    begun = _begun(target, corpus, parts, tokenizer, encoded, engine, time.perf_counter() - start)
+    watcher(replace(begun, notes=(*begun.notes, *(_of_no_meaning(name) for name in LENGTHS if getattr(train, name) is not None))))
+    elapsed_s = time.perf_counter() - began
     config = Config(corpus.settings, chosen, train, tokenizer.vocab_size)
     model = Model(engine, tokenizer, config=config, folder=target)
     model._weights = weights
+    sources = [os.fspath(source) for source in request.sources]
+    if not sources or "-" in sources:  # it cannot be read again
+        model.learnt.take(parts.whole_train)
+    watcher(Counted(model))
+    closed = _closed(target, parts, held_out_ids, encoded, engine, elapsed_s)
+
+    def measured(folder: Path | None) -> None:
+        if held_out_ids is not None:
+            found = keep_typical(folder, engine, tokenizer, held_out_ids, seed=train.seed, learnt=parts.whole_train.characters)
+            if found is not None:
+                model.usual.take(found)
+
     if target is not None:
-        sources = [os.fspath(source) for source in request.sources]
-        lines = [("begun", _facts(begun, sources, corpus, parts, encoded)), ("finished", _figures(closed))]
+        lines = [("begun", _facts(begun, sources, corpus, parts, encoded, held_out_ids)), ("finished", _figures(closed))]
 
-        def measured(folder: Path) -> None:
+        def filled(folder: Path) -> None:
             keep_fingerprint(folder, corpus, parts)
-            _typical(model, folder, parts, train.seed)
+            measured(folder)
 
-        _keep(target, config, tokenizer, weights, lines, measured, overwrite=request.overwrite)
+        _keep(target, config, tokenizer, weights, lines, filled, overwrite=request.overwrite)
     else:
-        _typical(model, None, parts, train.seed)
+        measured(None)
     watcher(closed)
     return model
 
 
-def _typical(model: Model, folder: Path | None, parts: Parts, seed: int) -> None:
-    """Measures what is typical, where something was held out."""
-    if parts.held_out is not None:
-        held_out = parts.held_out.encode(model.tokenizer)
-        found = keep_typical(folder, model.engine, model.tokenizer, held_out, seed=seed, learnt=parts.whole_train.characters)
-        if found is not None:
-            model.usual.take(found)
+def _counted(train: Corpus, tokenizer: Tokenizer, chosen: ModelSettings) -> tuple[EncodedText, dict[str, np.ndarray], CountsEngine]:
+    """The ids of a text, its n-grams, and what runs them.
+
+    Raises:
+        TextError: there are too many of them for any machine.
+        TrainingError: there are too many of them for this one.
+    """
+    try:
+        encoded = train.encode(tokenizer)
+        weights = count_ngrams(encoded.ids, tokenizer.vocab_size, chosen.order, offsets=encoded.offsets, eos=tokenizer.eos_id)
+        return encoded, weights, CountsEngine(chosen, tokenizer.vocab_size, weights)
+    except MemoryError as error:
+        raise TrainingError(
+            f"the memory of this machine is not enough to count the n-grams of {train.characters:,} characters up to order {chosen.order}",
+            hint="take a smaller --order (in Python order=), or a part of the text: --to-line (to_line=)",
+        ) from error
+
+
+def _of_no_meaning(name: str) -> str:
+    return f"{name} means nothing to an n-gram that counts: it goes through the text once"
 
 
 def _model_settings(given: Mapping[str, Any]) -> ModelSettings:
@@ -176,15 +186,15 @@ def _begun(
 
 
 def _closed(
-    target: Path | None, parts: Parts, tokenizer: Tokenizer, encoded: EncodedText, engine: CountsEngine, elapsed_s: float
+    target: Path | None, parts: Parts, held_out: EncodedText | None, encoded: EncodedText, engine: CountsEngine, elapsed_s: float
 ) -> Closed:
     loss = bits = beside = None
     scored = 0
-    if parts.held_out is not None:
-        beside = compare(parts.whole_train, parts.held_out, tokenizer, order=None)
-        held_out = parts.held_out.encode(tokenizer)
-        loss, scored = loss_on(engine, held_out)
-        bits = loss / math.log(2) / characters_per_symbol(parts.held_out, held_out)
+    if parts.held_out is not None and held_out is not None:
+        measured = measured_part(parts.held_out, held_out)
+        loss, scored = loss_on(engine, measured.encoded)
+        bits = measured.bits_per_char(loss)
+        beside = compare(parts.whole_train, measured, order=None)
     return Closed(
         folder=None if target is None else str(target),
         reason="length",
@@ -203,9 +213,11 @@ def _closed(
     )
 
 
-def _facts(begun: Begun, sources: list[str], corpus: Corpus, parts: Parts, encoded: EncodedText) -> dict[str, Any]:
+def _facts(
+    begun: Begun, sources: list[str], corpus: Corpus, parts: Parts, encoded: EncodedText, held_out: EncodedText | None
+) -> dict[str, Any]:
     """What the history says of the text and the machine: the fields that a network's has, but for PyTorch."""
-    symbols = (len(encoded), 0, 0 if parts.held_out is None else parts.held_out.characters)
+    symbols = (len(encoded), 0, 0 if held_out is None else len(held_out))
     return {
         "date": _now(),
         "versions": {"escriba": __version__, "numpy": np.__version__, "python": platform.python_version()},
@@ -219,7 +231,7 @@ def _facts(begun: Begun, sources: list[str], corpus: Corpus, parts: Parts, encod
 
 
 def _figures(closed: Closed) -> dict[str, Any]:
-    return {"date": _now(), **{name: value for name, value in closed.as_dict().items() if name not in ("folder", "again", "compared")}}
+    return {"date": _now(), **{name: value for name, value in closed.as_dict().items() if name not in ("folder", "again")}}
 
 
 def _now() -> str:
@@ -227,16 +239,20 @@ def _now() -> str:
 
 
 @contextlib.contextmanager
-def _locked(place: Path) -> Iterator[None]:
-    """Holds the folder's lock, where the package for it is installed: nobody trains a network there meanwhile."""
+def _locked(place: Path) -> Iterator[bool]:
+    """Holds the folder's lock, where the package for it is installed: nobody else trains there meanwhile.
+
+    Yields:
+        Whether it is installed; where it is not, only the making of a folder keeps others out.
+    """
     try:
         from escriba.training.lock import FolderLock
-    except ModuleNotFoundError:  # without what trains networks, nobody does
-        yield
+    except ModuleNotFoundError:
+        yield False
         return
     lock = FolderLock(place)
     try:
-        yield
+        yield True
     finally:
         lock.release()
 
@@ -247,7 +263,7 @@ def _keep(
     tokenizer: Tokenizer,
     weights: Mapping[str, np.ndarray],
     lines: list[tuple[str, dict[str, Any]]],
-    measured: Callable[[Path], None],
+    filled: Callable[[Path], None],
     *,
     overwrite: bool,
 ) -> None:
@@ -257,13 +273,19 @@ def _keep(
         CheckpointError: something else is in its place, or the disk does not let it.
     """
     place = new_place(target)
-    with _locked(place):
+    with _locked(place) as is_locked:
         if place.exists() and not (place / "config.json").is_file() and any(place.iterdir() if place.is_dir() else [place]):
             raise CheckpointError(f"{target} is not a model folder, so it is not overwritten", hint="choose another folder with -o")
         new = sibling(place, "partial")
-        with saying_what_failed(f"{new} could not be made"):
+        if is_locked:  # what is there was left by a crash
             shutil.rmtree(new, ignore_errors=True)
-            new.mkdir(parents=True)
+        elif new.exists():
+            raise CheckpointError(
+                f"{new} is there: another training is about to write {target}, or one was cut short",
+                hint="wait for its end; if none is running, delete that folder",
+            )
+        with saying_what_failed(f"{new} could not be made"):
+            new.mkdir()  # it fails where another one has just made it
         try:
             save_head(new, config, tokenizer)
             history = "".join(
@@ -272,7 +294,8 @@ def _keep(
             with saying_what_failed(f"{new / 'metrics.jsonl'} could not be written"):
                 (new / "metrics.jsonl").write_text(history, encoding="utf-8", newline="\n", errors="surrogatepass")
             save_weights(new, weights)
-            measured(new)
-            take_place(new, place, replaces=overwrite and place.exists())
-        finally:
+            filled(new)
+        except BaseException:
             shutil.rmtree(new, ignore_errors=True)
+            raise
+        take_place(new, place, replaces=overwrite and place.exists())  # if that fails, the new model stays where it is

@@ -144,7 +144,7 @@ class Run:
                 event = json.loads(line) if line else None
                 if isinstance(event, dict):
                     events.append(event)
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             pass
         return cls(tuple(events))
 

@@ -6,6 +6,7 @@ It does not know how the model reads, nor how it was trained; `Model` in `using.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import math
 import os
 import warnings
@@ -13,17 +14,19 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from escriba.errors import CheckpointError, EscribaError, TextError, typed
+from escriba.errors import CheckpointError, TextError, typed
 from escriba.inference.evaluating import Measured, Progress, measure
-from escriba.inference.typical import MOST_SYMBOLS, Typicality, load_typical, measure_typical, save_typical
+from escriba.inference.typical import FILE, MOST_SYMBOLS, Typicality, load_typical, measure_typical, save_typical, weights_sha256
 from escriba.settings import TextSettings
+from escriba.text.again import held_out_text, was_a_table
 from escriba.text.corpus import Corpus, read, read_beside
+from escriba.text.vocabulary import normalized
 
 if TYPE_CHECKING:
     from escriba.results import Score
     from escriba.using import Model
 
-__all__ = ["Evaluation", "Typical", "Usual", "evaluate", "held_out_of", "is_typical", "judged", "learn_typical"]
+__all__ = ["Evaluation", "Typical", "Usual", "evaluate", "is_typical", "judged", "learn_typical"]
 
 Source = str | os.PathLike[str] | Corpus | None
 
@@ -43,6 +46,7 @@ class Evaluation:
         characters: for how many they stand.
         unknown: symbols that the model does not know, scored as <unk>.
         convention: in one line, what was measured.
+        text_sha256: hash of the text without its blanks: the same for models that read one file, each in its way.
         blocks: nats, symbols and characters of each block, of which the standard error is made.
     """
 
@@ -56,11 +60,12 @@ class Evaluation:
     characters: int
     unknown: int
     convention: str
+    text_sha256: str
     blocks: tuple[tuple[float, int, float], ...] = field(repr=False)
 
     @classmethod
-    def of(cls, protocol: str, measured: Measured) -> Evaluation:
-        """The figures of what was measured."""
+    def of(cls, protocol: str, measured: Measured, part: Corpus) -> Evaluation:
+        """The figures of what was measured on a text."""
         loss_nats = measured.loss_nats
         bits = loss_nats * measured.symbols / math.log(2)
         blocks = zip(
@@ -77,6 +82,7 @@ class Evaluation:
             measured.characters,
             measured.unknown,
             measured.convention,
+            _text_sha256(part),
             tuple(blocks),
         )
 
@@ -93,7 +99,16 @@ class Evaluation:
 
         Returns:
             This one's bits per character less the other's, and the error; None: an error is not known.
+
+        Raises:
+            TextError: the two were measured on different texts.
         """
+        if self.text_sha256 != other.text_sha256:
+            raise TextError(
+                f"figures of different texts: {self.characters:,} characters (sha256 {self.text_sha256[:12]}) "
+                f"and {other.characters:,} ({other.text_sha256[:12]})",
+                expected="two evaluations on one text",
+            )
         difference = self.bits_per_char - other.bits_per_char
         mine, theirs = ([(symbols, characters) for _, symbols, characters in one.blocks] for one in (self, other))
         if mine == theirs and len(mine) > 1:
@@ -118,9 +133,10 @@ class Typical:
     """Whether a text is like those that the model was measured on. It is true if so.
 
     Attributes:
-        share: of held-out texts of about this length that surprise the model less, 0 to 1.
+        share: of held-out texts that surprise the model less, 0 to 1.
         at: the share of typical texts that may be called atypical.
-        false_alarm_rate: the share of held-out texts of about this length that was called atypical, as measured.
+        beside: which held-out texts these are, in words: of about its length, or the longest or the shortest that were measured.
+        false_alarm_rate: the share of held-out texts of the nearest length that was called atypical, as measured.
         pieces: among how many texts.
         bits_per_char: of the text.
         symbols: how many it has.
@@ -129,6 +145,7 @@ class Typical:
 
     share: float
     at: float
+    beside: str
     false_alarm_rate: float
     pieces: int
     bits_per_char: float
@@ -144,49 +161,22 @@ class Typical:
 
     def __str__(self) -> str:
         return (
-            f"{'typical' if self else 'not typical'}: more surprising than {100 * self.share:.1f} % of held-out texts of about this length "
+            f"{'typical' if self else 'not typical'}: more surprising than {100 * self.share:.1f} % of {self.beside} "
             f"(at {self.at:g}, where {100 * self.false_alarm_rate:.1f} % of {self.pieces:,} held-out texts were called not typical)"
         )
 
 
-def held_out_of(model: Model) -> Corpus:
-    """A model's own held-out part, read again from where its training text came from.
-
-    Raises:
-        CheckpointError: it is not recorded which text was learnt.
-        TextError: the text is not where it was, is another now, or was given in Python; or no part of it was held out.
-    """
-    give = _give(model)
-    if model.folder is None or model.config is None:
-        raise CheckpointError("a model in memory does not say which text was held out", hint=f"give the text: {give}")
-    known = model.run.last("begun").get("corpus") or {}
-    sources, expected = known.get("sources") or (), known.get("held_out_sha256")
-    if "sha256" not in known:
-        raise CheckpointError(f"{model.folder / 'metrics.jsonl'} does not say which text was learnt", hint=f"give a text: {give}")
-    if expected is None:
-        raise TextError(f"the training of {model.folder} held nothing out", hint=f"give a text: {give}")
-    if not sources or "-" in sources:
-        raise TextError(f"the text of {model.folder} was given in Python or on standard input", hint=f"give the held-out part: {give}")
-    try:
-        corpus = read(*sources, settings=model.config.text)
-    except (EscribaError, OSError) as error:
-        met = error.met if isinstance(error, EscribaError) else str(error)
-        raise TextError(f"the text of {model.folder} cannot be read again: {met}", hint=f"give the held-out part: {give}") from error
-    if corpus.sha256 != known["sha256"]:
-        raise TextError(
-            f"{', '.join(map(str, sources[:3]))} is not the text that {model.folder} learnt: {corpus.characters:,} characters "
-            f"(sha256 {corpus.sha256[:12]}), then {known.get('characters'):,} ({known['sha256'][:12]})",
-            expected="the very same text",
-            hint=f"give the held-out part: {give}",
-        )
-    part = corpus.parts(seed=model.config.train.seed).held_out
-    if part is None or part.sha256 != expected:
-        raise TextError(f"what {model.folder} held out was a text of its own (--val or --test)", hint=f"give that text: {give}")
-    return part
+def _text_sha256(part: Corpus) -> str:
+    """A hash of a text without its blanks, in which models that read one and the same file may differ."""
+    digest = hashlib.sha256()
+    for piece in part.pieces:
+        digest.update("".join(normalized(piece, "NFC", "keep").split()).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
 
 
-def _give(model: Model) -> str:
-    return typed("escriba", "evaluate", model.folder or "MODEL", "FILE") + " (in Python: model.evaluate('FILE'))"
+def _recorded(model: Model) -> object:
+    """What the history of a model's training says of its text."""
+    return model.run.last("begun").get("corpus")
 
 
 def _part(model: Model, source: Source, text: str | None, encoding: str | None) -> Corpus:
@@ -194,7 +184,10 @@ def _part(model: Model, source: Source, text: str | None, encoding: str | None) 
     if source is not None and text is not None:
         raise TextError("a source and a text at once", expected="one of them")
     if source is None and text is None:
-        return held_out_of(model)
+        hint = f"give a text: {typed('escriba', 'evaluate', model.folder or 'MODEL', 'FILE')} (in Python: model.evaluate('FILE'))"
+        if model.config is None:
+            raise TextError("it is not known how this model's text was read", hint=hint)
+        return held_out_text(_recorded(model), model.config.text, model.config.train.seed, hint)
     if isinstance(source, Corpus):
         return source
     is_documents = model.tokenizer.eos_id is not None
@@ -203,11 +196,11 @@ def _part(model: Model, source: Source, text: str | None, encoding: str | None) 
     settings = settings.but(normalization=tokenizer.normalization, newlines=tokenizer.newlines)
     if encoding is not None:
         settings = settings.but(encoding=encoding)
-    like = Corpus((), is_documents, (), (), settings)
     if source is not None:
         if not isinstance(source, str | os.PathLike):
             raise TextError(f"the text to measure on is {source!r:.60}", expected="a file, a text that was read, or text=...")
-        return read_beside([source], like)
+        like = Corpus((), is_documents, (), (), settings)
+        return read_beside([source], like, from_tables=bool(settings.column) and was_a_table(_recorded(model)))
     by = settings.documents if is_documents and settings.documents in ("line", "paragraph") else "line" if is_documents else "stream"
     corpus = read(text=text, settings=settings.but(from_line=None, to_line=None, documents=by, column=()))
     return corpus if corpus.is_documents == is_documents else replace(corpus, is_documents=True, pieces=("".join(corpus.pieces),))
@@ -227,9 +220,8 @@ def evaluate(
     """The loss of a model on a whole text. See `Model.evaluate`."""
     part = _part(model, source, text, encoding)
     engine = model.engine_for(part.characters)
-    return Evaluation.of(
-        protocol, measure(engine, model.tokenizer, part, protocol=protocol, window=window, lanes=lanes, progress=progress)
-    )  # fmt: skip
+    measured = measure(engine, model.tokenizer, part, protocol=protocol, window=window, lanes=lanes, progress=progress)
+    return Evaluation.of(protocol, measured, part)
 
 
 class Usual:
@@ -242,11 +234,17 @@ class Usual:
     def __init__(self, model: Model) -> None:
         self._model = model
         self._known: Typicality | CheckpointError | None = None
+        self._sealed: str | None = None  # the hash of the weights of which it is known
         self._looked = self._warned = False
 
     def take(self, typicality: Typicality) -> None:
         """Takes what was measured just now."""
-        self._known, self._looked = typicality, True
+        self._known, self._looked, self._sealed = typicality, True, self._hash()
+
+    def _hash(self) -> str | None:
+        """Of the weights in memory, where they are known: those in the folder may be others by now."""
+        weights = self._model._weights if self._model.net is None else self._model.net.get_weights()
+        return None if weights is None else weights_sha256(weights)
 
     def find(self) -> Typicality | None:
         """What is typical; None: it was never measured.
@@ -256,10 +254,12 @@ class Usual:
         """
         if not self._looked:
             folder = self._model.folder if self._model.at is None else None
-            try:
-                self._known = None if folder is None else load_typical(folder)
-            except CheckpointError as error:
-                self._known = error
+            if folder is not None and (folder / FILE).is_file():
+                self._sealed = self._hash()
+                try:
+                    self._known = load_typical(folder, self._sealed)
+                except CheckpointError as error:
+                    self._known = error
             self._looked = True
         if isinstance(self._known, CheckpointError):
             raise self._known
@@ -275,11 +275,24 @@ class Usual:
                 self._warned = True
             return None
 
+    def beside(self, symbols: int) -> str:
+        """The held-out texts beside which one of so many symbols stands, in words."""
+        typicality = self.find_or_warn()
+        return "held-out texts" if typicality is None else typicality.beside(symbols)
+
+    def write(self, folder: Path) -> None:
+        """Writes it beside the weights of a folder, if it is known.
+
+        Raises:
+            CheckpointError: it is damaged, the folder holds other weights than those on which it was measured, or cannot be written to.
+        """
+        if (found := self.find()) is not None:
+            save_typical(folder, found, self._sealed)
+
     def keep(self, folder: Path) -> None:
-        """Writes it beside the weights of a new folder, if it is known."""
-        with contextlib.suppress(CheckpointError):  # what is damaged or of other weights is left behind
-            if (found := self.find()) is not None:
-                save_typical(folder, found)
+        """The same for a new folder, in which it may as well be missing."""
+        with contextlib.suppress(CheckpointError):
+            self.write(folder)
 
 
 def judged(model: Model, score: Score) -> Score:
@@ -300,17 +313,16 @@ def is_typical(model: Model, text: str, at: float) -> Typical:
     """
     typicality = model.usual.find()
     if typicality is None:
-        line = typed("escriba", "evaluate", model.folder or "MODEL", "--typical")
-        raise CheckpointError(
-            f"it was not measured what is typical for {model.folder or 'this model'}",
-            hint=f"measure it: {line} (in Python: model.measure_typical())",
-        )
+        of = f"{model.folder or 'this model'}" + (f" at {model.at}" if model.at else "")
+        line = "" if model.at else f"{typed('escriba', 'evaluate', model.folder or 'MODEL', '--typical')}; "
+        raise CheckpointError(f"it was not measured what is typical for {of}", hint=f"measure it: {line}in Python: model.measure_typical()")
     score = model.score(text)
     if score.bits_per_char is None:
         raise TextError("an empty text is neither typical nor not", expected="a text of one symbol or more")
     alarms, pieces = typicality.false_alarms(at, score.symbols)
     share = typicality.share(score.bits_per_char, score.symbols)
-    return Typical(share, at, alarms / pieces, pieces, score.bits_per_char, score.symbols, f"{score.convention}; {typicality.convention}")
+    beside, convention = typicality.beside(score.symbols), f"{score.convention}; {typicality.convention}"
+    return Typical(share, at, beside, alarms / pieces, pieces, score.bits_per_char, score.symbols, convention)
 
 
 def learn_typical(
@@ -327,9 +339,9 @@ def learn_typical(
     part = _part(model, source, text, encoding)
     if part.is_documents != (model.tokenizer.eos_id is not None):
         raise TextError(f"{part!r} has not the form of the model's text", expected="documents for documents, a stream for a stream")
-    engine = model.engine_for(min(most_symbols, part.characters))
+    engine = model.engine_for(min(MOST_SYMBOLS, part.characters))
     found = measure_typical(engine, model.tokenizer, part.encode(model.tokenizer), seed=seed, most_symbols=most_symbols, progress=progress)
-    if model.folder is not None and model.at is None:
-        save_typical(model.folder, found)
     model.usual.take(found)
+    if model.folder is not None and model.at is None:
+        model.usual.write(model.folder)
     return found

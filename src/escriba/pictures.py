@@ -16,13 +16,13 @@ from escriba.engine.sampling import log_softmax
 from escriba.errors import SettingsError, near_name
 from escriba.inference.reading import Reader
 from escriba.outputs.drawings import Box, architecture
-from escriba.outputs.figures import kept
+from escriba.outputs.figures import checked_file, kept
 from escriba.outputs.page import table
 from escriba.outputs.plots import embedding_map
 from escriba.outputs.wording import duration
 from escriba.results import Distribution
 from escriba.settings import ModelSettings
-from escriba.weights import count_parameters, parameters_by_part
+from escriba.weights import parameters_by_part
 
 if TYPE_CHECKING:
     from escriba.outputs.figures import Figure
@@ -54,6 +54,8 @@ def draw(model: Model, kind: str, path: str | os.PathLike[str] | None = None, **
                 expected=", ".join(KINDS[kind]) or "none",
                 hint=f"did you mean {near!r}?" if near else None,
             )
+    if path is not None:
+        path = checked_file(path, *([".html"] if kind == "surprisal" else []))
     if kind == "curve":
         return model.run.plot(path, **options)
     if kind == "next":
@@ -62,15 +64,11 @@ def draw(model: Model, kind: str, path: str | os.PathLike[str] | None = None, **
         if "text" not in options:
             raise SettingsError("there is no text of which the surprisal is to be drawn", expected="text=...")
         score = model.score(options["text"], options.get("after", ""), top=3)
-        return score.page(path) if path is not None and os.fspath(path).lower().endswith(".html") else score.plot(path)
+        return score.page(path) if path is not None and path.suffix.lower() == ".html" else score.plot(path)
     if kind == "embedding":
         return _embedding(model, path, **options)
     config = _config(model)
-    title = (
-        f"{config.model.cell}: {count_parameters(config.model, config.vocab_size):,} parameters"
-        if config.model.cell != "counts"
-        else "counts"
-    )
+    title = f"{_network(config.model)}: {model.parameters:,} {'n-grams' if config.model.cell == 'counts' else 'parameters'}"
     return kept(path, lambda: architecture(boxes(config.model, config.vocab_size), title=title, below=_below(config.model)))
 
 
@@ -141,12 +139,7 @@ def summary(model: Model) -> str:
     """A model as a notebook shows it: its network, its text, how its training went."""
     rows = []
     if model.config is not None:
-        settings = model.config.model
-        network = {
-            "counts": f"counting n-gram of order {settings.order}",
-            "ngram": f"neural {settings.window}-gram of {settings.hidden_size:,}, {settings.num_layers} layer(s)",
-        }.get(settings.cell, f"{settings.cell} of {settings.hidden_size:,}, {settings.num_layers} layer(s)")
-        rows = [("network", network), ("parameters", f"{model.parameters:,}")]
+        rows = [("network", _network(model.config.model)), ("parameters", f"{model.parameters:,}")]
     rows.append(("vocabulary", f"{model.tokenizer.vocab_size:,} symbols ({model.tokenizer.kind})"))
     begun, closing = model.run.last("begun").get("corpus", {}), model.run.last("finished") if model.run.finished else {}
     if begun:
@@ -199,3 +192,12 @@ def _config(model: Model) -> Any:
 def _below(settings: ModelSettings) -> str:
     """What the boxes do not tell."""
     return f"in training, dropout {settings.dropout:g} before each layer and the output" if settings.dropout else ""
+
+
+def _network(settings: ModelSettings) -> str:
+    """A network by its name."""
+    if settings.cell == "counts":
+        return f"counting n-gram of order {settings.order}"
+    name = f"neural {settings.window}-gram" if settings.cell == "ngram" else settings.cell
+    layers = f", {settings.num_layers} layers" if settings.num_layers > 1 else ""
+    return f"{name} of {settings.hidden_size:,}{layers}"

@@ -195,7 +195,8 @@ class Score:
         pieces: each symbol as it stands in the text, in order.
         ranks: each symbol's place among all that could have come, 1 the likeliest.
         expected: for each symbol the likeliest that could have come, with their probabilities; empty if not asked for.
-        more_surprising_than: the share of held-out texts of about this length that surprise the model less, 0 to 1; None: not known.
+        more_surprising_than: the share of held-out texts of about this length (or of the longest measured, if the text is longer) that
+            surprise the model less, 0 to 1; None: not known.
     """
 
     text: str = field(repr=False)
@@ -237,7 +238,7 @@ class Score:
         ]
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
-        """The text as a picture, each symbol coloured by its surprisal; of more than 3,000 symbols the first.
+        """The text as a picture, each symbol coloured by its surprisal; of more than 3,000 symbols, or 300 lines, the first.
 
         Args:
             path: a .png, .svg or .pdf to write besides; None: none.
@@ -258,7 +259,8 @@ class Score:
     def page(self, path: str | os.PathLike[str]) -> Path:
         """Writes the text as one HTML file: coloured, with what was expected at each symbol, the totals and the convention.
 
-        What was expected is known to a score that was asked for with ``top=3``.
+        Of more than 20,000 symbols the first are shown, and that is said. What was expected is known to a score
+        that was asked for with ``top=3``.
 
         Args:
             path: a file that ends in .html.
@@ -296,7 +298,7 @@ class Score:
         rows += [(name, f"{value:,.4f}") for name, value in known.items() if value is not None]
         rows += [("unknown symbols", f"{self.unknown:,}")] if self.unknown else []
         if self.more_surprising_than is not None:
-            rows.append(("more surprising than", f"{self.more_surprising_than:.1%} of held-out texts of about this length"))
+            rows.append(("more surprising than", f"{self.more_surprising_than:.1%} of held-out texts"))
         return [*rows, ("convention", self.convention)]
 
     def __str__(self) -> str:

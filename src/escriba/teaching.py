@@ -9,20 +9,21 @@ import datetime as dt
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
 
 from escriba import __version__
-from escriba.baselines import MOST_SECONDS, Compared, compare
-from escriba.closing import keep_fingerprint, keep_typical
+from escriba.baselines import MOST_HELD_OUT, USUAL_SECONDS, compare, measured_part
+from escriba.closing import keep_typical, typical_symbols
 from escriba.engine.torch import TorchEngine
 from escriba.history import Begun, Closed, Sampled, corpus_facts
 from escriba.inference.generator import Generator
 from escriba.inference.typical import Typicality
 from escriba.model.loss import bits, perplexity
+from escriba.recalling import Before
 from escriba.settings import SampleSettings
 from escriba.text.batches import Batches
 from escriba.text.encoded import EncodedText
@@ -43,11 +44,12 @@ Watcher = Callable[[Any], None]
 
 RECORD_EVERY = 10
 """Steps between two lines of progress in metrics.jsonl."""
-MOST_HELD_OUT = 1_000_000
 COMPARED_SHARE = 0.05
 """The share of a time that the comparison with an n-gram and with packers may take."""
 COMPARED_PER_S = 250_000
 """Characters that it goes through in a second, about."""
+READING = 2.0
+"""How many times as fast as learning is reading, at least."""
 
 
 @dataclass
@@ -63,6 +65,7 @@ class Teaching:
         more: the state of a finished training, after which this one is a new phase.
         restored: what is gone on from, in a sentence.
         sources: the text's sources as they were given, by which it is found again.
+        before: what models learnt with whose weights it begins.
         typicality: how surprising held-out texts of each length are, once the training is over; None: not known.
     """
 
@@ -74,6 +77,7 @@ class Teaching:
     more: TrainingState | None = None
     restored: str | None = None
     sources: tuple[str, ...] = ()
+    before: Before = field(default_factory=Before)
     typicality: Typicality | None = None
 
     def run(self) -> Closed:
@@ -114,24 +118,28 @@ class Teaching:
         """The seconds left for training when the whole command has so many minutes."""
         if self.plan.train.minutes is None:
             return None
-        reserve = self._held_out_symbols(speed) / speed + 2.0 + 0.02 * 60.0 * self.plan.train.minutes
-        if self.plan.parts.held_out is not None:
+        seconds = 60.0 * self.plan.train.minutes
+        reserve = 2.0 + 0.02 * seconds
+        part, held_out = self.plan.parts.held_out, self.plan.held_out
+        if part is not None and held_out is not None:
+            measured = min(part.characters, self._held_out_characters(speed)) / characters_per_symbol(part, held_out)
+            reserve += measured / speed
             reserve += min(self._compared_s(), self.plan.corpus.characters / COMPARED_PER_S)
-        return max(1.0, self.plan.train.minutes * 60.0 - (time.perf_counter() - self.began) - reserve)
+            reserve += min(typical_symbols(speed * seconds), 10 * len(held_out)) / (READING * speed)
+        return max(1.0, seconds - (time.perf_counter() - self.began) - reserve)
 
     def _compared_s(self) -> float:
-        """The seconds that the comparison may take."""
+        """The seconds that the comparison may take, about."""
         minutes = self.plan.train.minutes
-        return MOST_SECONDS if minutes is None else min(MOST_SECONDS, max(1.0, COMPARED_SHARE * 60.0 * minutes))
+        return USUAL_SECONDS if minutes is None else min(USUAL_SECONDS, max(1.0, COMPARED_SHARE * 60.0 * minutes))
 
-    def _held_out_symbols(self, speed: float) -> int:
+    def _held_out_characters(self, speed: float) -> int:
         """How much of the held-out part is measured at the end: all, unless it is very long or the minutes are few."""
-        if self.plan.held_out is None:
-            return 0
-        most = float(MOST_HELD_OUT)
-        if self.plan.train.minutes is not None:
-            most = min(most, speed * 60.0 * self.plan.train.minutes * 0.15)
-        return min(len(self.plan.held_out), max(2000, int(most)))
+        part, minutes = self.plan.parts.held_out, self.plan.train.minutes
+        if part is None or self.plan.held_out is None or minutes is None:
+            return MOST_HELD_OUT
+        symbols = max(2000.0, speed * 60.0 * minutes * 0.15)
+        return int(min(MOST_HELD_OUT, symbols * characters_per_symbol(part, self.plan.held_out)))
 
     def _begin(self, speed: float, budget_s: float | None) -> None:
         plan, model = self.plan, self.plan.net.settings
@@ -194,6 +202,7 @@ class Teaching:
             "precision": begun.precision,
             "examples": begun.examples,
             "corpus": corpus_facts(plan.corpus, parts, self.sources, (len(plan.encoded), choosing, held_out)),
+            **({"init_from": list(self.before.models)} if self.before.models else {}),
         }
 
     def _take(self, event: Any, training: Fit) -> None:
@@ -249,11 +258,12 @@ class Teaching:
 
     def _close(self, training: Fit, reason: str, speed: float) -> Closed:
         """Measures the held-out part and writes the closing figures down."""
-        plan, loss, scored, beside = self.plan, None, 0, None
+        plan, loss, scored, of_model, beside = self.plan, None, 0, None, None
         if plan.held_out is not None and plan.parts.held_out is not None and reason != "interrupted":
-            found = evaluate_part(plan.net, first_symbols(plan.held_out, self._held_out_symbols(speed)))
-            loss, scored = found.loss_nats, found.symbols
-            beside = compare(plan.parts.whole_train, plan.parts.held_out, plan.tokenizer, most_seconds=self._compared_s())
+            measured = measured_part(plan.parts.held_out, plan.held_out, self._held_out_characters(speed))
+            found = evaluate_part(plan.net, measured.encoded)
+            loss, scored, of_model = found.loss_nats, found.symbols, measured.bits_per_char(found.loss_nats)
+            beside = compare(plan.parts.whole_train, measured, share=self._compared_s() / USUAL_SECONDS)
             place = None if self.folder is None else self.folder.path
             self.typicality = keep_typical(
                 place, TorchEngine(plan.net), plan.tokenizer, plan.held_out, seed=plan.train.seed, learnt=training.symbols_seen
@@ -268,26 +278,20 @@ class Teaching:
             elapsed_s=training.elapsed_s,
             train_loss_nats=training.smoothed_loss,
             loss_nats=loss,
-            bits_per_char=None if loss is None else self._bits_per_char(loss, plan.parts.held_out, plan.held_out),
+            bits_per_char=of_model,
             perplexity=None if loss is None else perplexity(loss),
             held_out_symbols=scored,
             again=self._again(training),
             baselines=None if beside is None else dict(beside.bits_per_char),
-            compared=None if beside is None else self._line(beside, loss),
+            compared=None if beside is None else beside.line(of_model),
         )
         if self.folder is not None:
-            if reason != "interrupted":
-                keep_fingerprint(self.folder.path, plan.corpus, plan.parts)
-            figures = {name: value for name, value in closed.as_dict().items() if name not in ("folder", "again", "compared")}
+            figures = {name: value for name, value in closed.as_dict().items() if name not in ("folder", "again")}
             if reason == "interrupted":
                 self.folder.session("interrupted", date=now(), **figures)
             else:
                 self.folder.record("finished", date=now(), **figures)
         return closed
-
-    def _line(self, beside: Compared, loss: float | None) -> str:
-        """The sentence that sets the model beside the simple ways."""
-        return beside.line(None if loss is None else self._bits_per_char(loss, self.plan.parts.held_out, self.plan.held_out))
 
     def _again(self, training: Fit) -> dict[str, int] | None:
         """What trains as long without a clock; where the size of the network was, or may have been, chosen for this machine, it too."""
@@ -302,16 +306,6 @@ class Teaching:
 def describe_examples(data: Batches) -> str:
     """How examples are cut, in a line."""
     return f"{data.mode}, {data.batch_size} x {data.seq_len}, {len(data):,} steps an epoch"
-
-
-def first_symbols(part: EncodedText, most: int) -> EncodedText:
-    """The beginning of a part, at most so many symbols, whole documents."""
-    if len(part) <= most:
-        return part
-    if part.offsets is None:
-        return EncodedText(part.ids[:most], None, part.tokenizer)
-    count = max(1, int(np.searchsorted(part.offsets, most, side="right")) - 1)
-    return EncodedText(part.ids[: part.offsets[count]], part.offsets[: count + 1], part.tokenizer)
 
 
 def now() -> str:

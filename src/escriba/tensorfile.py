@@ -20,7 +20,18 @@ import safetensors.numpy
 
 from escriba.errors import CheckpointError
 
-__all__ = ["DTYPES", "canonical_json", "read_json", "read_tensors", "replace_file", "sha256", "tensor_bytes"]
+__all__ = [
+    "DTYPES",
+    "canonical_json",
+    "data_sha256",
+    "json_hashes",
+    "map_tensor",
+    "read_json",
+    "read_tensors",
+    "replace_file",
+    "sha256",
+    "tensor_bytes",
+]
 
 MOST_HEADER = 1_000_000
 MOST_JSON = 256_000_000
@@ -34,6 +45,18 @@ DTYPES: Mapping[str, str] = {"F64": "<f8", "F32": "<f4", "BF16": "<u2", "I64": "
 def sha256(content: bytes) -> str:
     """The hash of some bytes, in hexadecimal."""
     return hashlib.sha256(content).hexdigest()
+
+
+def json_hashes(folder: Path, *names: str) -> dict[str, str]:
+    """The hashes of JSON files of a folder, by which another file is bound to them: `config_sha256` of config.json.
+
+    Raises:
+        CheckpointError: one of them cannot be read.
+    """
+    try:
+        return {f"{name}_sha256": sha256((folder / f"{name}.json").read_bytes()) for name in names}
+    except OSError as error:
+        raise CheckpointError(f"{error.filename} cannot be read: {error.strerror}", expected="a whole model folder") from error
 
 
 def canonical_json(value: Any) -> str:
@@ -113,8 +136,13 @@ def tensor_bytes(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any], 
     """
     contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     if sealed:
-        metadata = {**metadata, SEAL: _seal({name: (array.shape, array.tobytes()) for name, array in contiguous.items()})}
+        metadata = {**metadata, SEAL: data_sha256(contiguous)}
     return safetensors.numpy.save(contiguous, {"escriba": canonical_json(metadata)})
+
+
+def data_sha256(arrays: Mapping[str, np.ndarray]) -> str:
+    """The hash of the names, shapes and numbers of some arrays, which a sealed file of them holds too."""
+    return _seal({name: (array.shape, array.tobytes()) for name, array in arrays.items()})
 
 
 def _seal(arrays: Mapping[str, tuple[Sequence[int], bytes | bytearray]]) -> str:
@@ -163,6 +191,23 @@ def read_tensors(
     if SEAL in metadata and metadata.pop(SEAL) != _seal({name: (entry["shape"], entry["data"]) for name, entry in entries.items()}):
         raise CheckpointError(f"{path} is damaged: its numbers are not those that were written")
     return {name: _array(path, name, entry) for name, entry in entries.items()}, metadata
+
+
+def map_tensor(path: Path, name: str) -> np.ndarray:
+    """One array of a safetensors file, of which only those numbers are read that are looked at; nothing else is checked.
+
+    Raises:
+        CheckpointError: the file cannot be read, or has no such array.
+    """
+    try:
+        with path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            entry = json.loads(file.read(min(size, MOST_HEADER)))[name]
+        begin, end = entry["data_offsets"]
+        array = np.memmap(path, np.uint8, "r", 8 + size + begin, (end - begin,))
+        return np.asarray(array).view(DTYPES[entry["dtype"]]).reshape(entry["shape"])
+    except (OSError, OverflowError, ValueError, RecursionError, LookupError, TypeError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}", expected=f"a safetensors file that holds {name!r}") from error
 
 
 def _most_bytes(shape: tuple[int, ...], dtype: str) -> int:

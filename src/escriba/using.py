@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from escriba import measuring, recalling
-from escriba.checkpoint import Config, save_head, save_weights
+from escriba.checkpoint import Config, holds, save_head, save_weights
 from escriba.engine.counts import CountsEngine
 from escriba.engine.protocol import Engine
 from escriba.engine.reference import ReferenceEngine
@@ -249,9 +249,10 @@ class Model(Writes):
         return recalling.recall(self, as_string(text, "the text"), against, watch)
 
     def is_novel(self, text: str, against: recalling.Against = None) -> bool:
-        """Whether a text is new: no document that the model learnt from or, of a stream, no whole line or lines of it are equal to it.
+        """Whether a text is new: no document that the model learnt from; of a stream, none of its lines stands there as a whole line.
 
-        A blank text is not new. A model of documents knows their hashes (`TextSettings.fingerprint`), and needs no text.
+        A blank text is not new, a blank line does not count, nor do the lines before that in which the prompt of a `Text` ends. A model
+        of documents knows their hashes (`TextSettings.fingerprint`), and needs no text.
 
         Args:
             text: the text.
@@ -303,7 +304,9 @@ class Model(Writes):
         return draw(self, kind, path, **options)
 
     def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-        """Writes a model folder.
+        """Writes a model folder, with the history and the samples of its training unless the weights are other ones than its folder's.
+
+        What only going on with the training needs, and kept moments, stay behind; of a model that is overwritten nothing stays.
 
         Raises:
             CheckpointError: the folder is there already, or cannot be written to.
@@ -325,10 +328,16 @@ class Model(Writes):
             new.mkdir(parents=True)
         save_head(new, self.config, self.tokenizer)
         save_weights(new, weights)
+        history = self.folder if self.folder is not None and holds(self.folder, self.config, self.tokenizer, weights) else None
+        if history is not None:
+            with saying_what_failed(f"{history} could not be copied to {new}"):
+                for name in ("metrics.jsonl", "samples.txt"):
+                    if (history / name).is_file():
+                        shutil.copyfile(history / name, new / name)
         self.usual.keep(new)
         self.learnt.keep(self, new)
         take_place(new, place, replaces=target.exists())
-        self.folder = target
+        self.folder, self.at = target, None
         return target
 
     def _repr_html_(self) -> str:

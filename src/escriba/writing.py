@@ -11,15 +11,24 @@ from typing import Any, overload
 
 from escriba.engine.protocol import Engine
 from escriba.errors import EscribaError, SettingsError, TextError
+from escriba.inference import writer
 from escriba.inference.beam import BeamSearch, checked_beams
 from escriba.inference.collecting import Wanted, collect
 from escriba.inference.generator import Generated, Generator
-from escriba.inference.writer import Writer
-from escriba.results import Text
+from escriba.results import Distribution, Text
 from escriba.settings import SampleSettings
 from escriba.text.tokenizer import Tokenizer
 
-__all__ = ["Writes", "as_string", "warn_once"]
+__all__ = ["Writer", "Writes", "as_string", "warn_once"]
+
+
+class Writer(writer.Writer):
+    """A text that goes on, whose distributions show and plot themselves."""
+
+    def next(self) -> Distribution:
+        """How likely each symbol is to come next, under the model itself: before bans, temperature and filters."""
+        found = super().next()
+        return Distribution(found.log_probs, found.symbols, context=self.text)
 
 
 class Writes:
@@ -63,7 +72,8 @@ class Writes:
             min_length: write no text of fewer characters.
             max_length: write no text that does not end by itself, at its document's end or before a stop string, within so many.
             keep: write no text of which this function says False. A text that is not kept by one of these four is written anew,
-                50 times as often as texts are asked for and 500 times at least; then a warning says that fewer were found.
+                50 times as often as texts are asked for and 500 times at least; then a warning says that fewer were found. Where nothing
+                is left to chance (temperature 0, top_k 1), once.
             **sampling: temperature (0 is greedy), top_k, top_p, min_p, temperature_cycle, no_repeat, as in `SampleSettings`.
 
         Returns:
@@ -74,6 +84,8 @@ class Writes:
             UnknownSymbolError: the prompt has an unseen symbol, and the vocabulary has no <unk>.
             EscribaError: one text is asked for, and none could be kept.
         """
+        if keep is not None and not callable(keep):
+            raise SettingsError(f"keep is {keep!r:.60}", expected="a function that says True of a Text that is to be kept")
         generator, settings, number = Generator(self.engine, self.tokenizer), SampleSettings(**sampling), 1 if samples is None else samples
         wanted = Wanted(unique, min_length, max_length, None if keep is None else lambda made: keep(_as_text(made)))
         if wanted == Wanted():

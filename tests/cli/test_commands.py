@@ -317,6 +317,22 @@ def test_list_as_json(run: Run, trained: Path) -> None:
     assert "escriba train TEXT" in done.err
 
 
+def test_list_does_not_read_a_large_model_whole(run: Run, text: str) -> None:
+    """Of a model that counts the n-grams are told, though numbers in its file are damaged, which reading it would notice."""
+    run("train", text, "--cell", "counts", "--order", 3, "--quiet")
+    before, shown = run("list").out, the_json(run("show", "story", "--json"))
+    file = Path("models/story/model.safetensors")
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    assert run("generate", "story").code == 1
+    assert run("list").out == before
+    assert the_json(run("show", "story", "--json")) == shown
+    assert shown["parameters"] == escriba.train(text, cell="counts", order=3, out="again", quiet=True).parameters
+    file.write_bytes(b"\x00" * 20)
+    assert "damaged: " in run("list").out
+
+
 def test_list_with_a_damaged_model(run: Run, trained: Path) -> None:
     """One damaged folder does not hide the others."""
     shutil.copytree(trained, "models")
@@ -625,6 +641,25 @@ def test_demo(run: Run, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
         assert re.findall(r"^ +\d\.\d{3}  (the .*)$", done.out, re.MULTILINE) == ["the n-gram that counts", "the network"]
         assert "escriba generate models/demo" in done.out
     assert escriba.load("demo").run.finished
+
+
+def test_demo_of_standard_input(run: Run, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It can be read once, and both models learn it; where a model writes nothing, no sentence is scored."""
+    real, learnt = escriba.api.train, []
+
+    def quick(*sources: Any, **settings: Any) -> Any:
+        if settings.pop("minutes", None) is not None:
+            settings |= {"steps": 2, "hidden_size": 8, "embedding_dim": 6, "batch_size": 8, "seq_len": 20}
+        learnt.append(real(*sources, **settings))
+        return learnt[-1]
+
+    monkeypatch.setattr(escriba.api, "train", quick)
+    monkeypatch.setattr(escriba.Model, "generate", lambda *_, **__: "")
+    done = run("demo", "-", stdin=Path(text).read_bytes())
+    assert done.code == 0, done.err
+    assert "which sentence" not in done.out
+    counted, network = (model.run.last("begun")["corpus"]["sha256"] for model in learnt)
+    assert counted == network
 
 
 def test_score_of_a_known_text(run: Run, fox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,6 +52,24 @@ def test_a_file_is_asked_for(run: Run, fox: Path) -> None:
         assert run("evaluate", *words).code == 2
 
 
+def test_figures_of_different_texts(run: Run, fox: Path, text: str, here: Path) -> None:
+    """Models whose held-out parts differ are listed with a note, and without a difference."""
+    (here / "other.txt").write_text("a bird sang by the river.\n" * 400, encoding="utf-8")
+    assert run("train", "other.txt", "-o", "other", "--cell", "counts", "--quiet").code == 0
+    done = run("evaluate", fox, "other", "--held-out")
+    assert done.code == 0
+    assert "figures of different texts" in done.err
+    assert all(line.count("±") <= 2 for line in done.out.splitlines())
+    assert "different texts" not in run("evaluate", fox, "other", text).err
+
+
+def test_a_model_is_no_file(run: Run, fox: Path) -> None:
+    """Where the file was forgotten, the last model is not read as a text."""
+    done = run("evaluate", fox, fox)
+    assert done.code == 2
+    assert "is a model: a FILE" in done.err
+
+
 def test_standard_input(run: Run, fox: Path, story: str) -> None:
     """- is standard input."""
     found = json.loads(run("evaluate", fox, "-", "--json", stdin=story[:600].encode()).out)

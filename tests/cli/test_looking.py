@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
+import shutil
+import sys
 from pathlib import Path
 
 import pytest
+
+from escriba.cli.main import main
+from escriba.cli.options import print_json
 
 
 def test_next_prints_bars(run, fox: Path) -> None:
@@ -26,6 +32,30 @@ def test_next_from_the_beginning_as_json(run, fox: Path, saints: Path) -> None:
         assert found["context"] == ""
         assert shares == sorted(shares, reverse=True)
         assert sum(shares) == pytest.approx(1.0)
+
+
+def test_json_has_no_controls_that_a_terminal_obeys(capsys: pytest.CaptureFixture[str]) -> None:
+    """Those above 126, which JSON lets stand, are escaped as the others are; programs read the same."""
+    print_json({"symbol": "\x1b\x7f\x9bñ水"})
+    shown = capsys.readouterr().out
+    assert shown == '{"symbol": "\\u001b\\u007f\\u009bñ水"}\n'
+    assert json.loads(shown) == {"symbol": "\x1b\x7f\x9bñ水"}
+
+
+@pytest.mark.parametrize(("value", "red"), [("1", False), ("", True)])
+def test_errors_are_red_unless_no_color_is_set(value: str, red: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a terminal; an empty NO_COLOR is none."""
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("NO_COLOR", value)
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with pytest.raises(SystemExit):
+        main(["show", "no-such"])
+    assert ("\x1b[31m" in sys.stderr.getvalue()) == red
+    assert "there is no model" in sys.stderr.getvalue()
 
 
 def test_next_names_what_it_does_not_know(run, fox: Path) -> None:
@@ -73,6 +103,18 @@ def test_what_a_terminal_can_show_needs_no_file(run, fox: Path, here: Path) -> N
     assert "nats a symbol" in run("plot", fox, "curve").out
 
 
+def test_the_curve_is_no_wider_than_the_terminal(run, fox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many steps there were; of `show` too."""
+    model = shutil.copytree(fox, tmp_path / "long")
+    lines = [{"event": kind, "step": step, "loss_nats": 3.0 - step / 500} for step in range(1, 500) for kind in ("progress", "evaluated")]
+    (model / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    monkeypatch.setenv("COLUMNS", "90")
+    drawn = run("plot", model, "curve").out.splitlines()
+    assert [len(line) for line in drawn] == [90, 90]
+    (shown,) = [line for line in run("show", model).out.splitlines() if "█" in line]
+    assert len(shown) == 90
+
+
 @pytest.mark.parametrize(
     ("words", "code", "told"),
     [
@@ -82,9 +124,12 @@ def test_what_a_terminal_can_show_needs_no_file(run, fox: Path, here: Path) -> N
         (["surprisal"], 2, "--text TEXT"),
         (["surprisal", "--text", "a", "--file", "b"], 2, "not both"),
         (["curve", "-o", "x.jpg"], 1, ".png, .svg, .pdf"),
-        (["curve", "-o", "x.png", "--text", "a"], 1, "no option 'text'"),
+        (["curve", "-o", "x.png", "--text", "a"], 2, "--text goes with surprisal"),
+        (["surprisal", "--text", "a", "--top", "3"], 2, "--top goes with embedding and next"),
+        (["next", "--file", "a.txt"], 2, "--file goes with surprisal"),
         (["curve", "-o", "x.png", "--baseline", "n=many"], 1, "NAME=BITS"),
         (["curve", "-o", "x.png", "--baseline", "n=-2"], 1, "more than 0"),
+        (["curve", "-o", "x.png", "--baseline", "n=2", "--baseline", "n=3"], 2, "a name of its own"),
         (["embedding", "-o", "missing/x.png"], 1, "no folder"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -22,7 +22,7 @@ def test_a_text_is_held_against_what_was_learnt(run: Callable[..., object], fox:
     assert run("recall", fox, "page.txt").out == done.out
     assert run("recall", fox, "--text", given).out == done.out
     figures = json.loads(run("recall", fox, "--text", given, "--json").out)
-    assert set(figures) == {"longest", "passages", "novel_share", "lines", "training_characters"}
+    assert set(figures) == {"longest", "passages", "novel_share", "lines", "training_characters", "is_documents"}
     assert [one["is_new"] for one in figures["lines"]] == [False, True]
     assert list(figures["novel_share"])[:3] == ["4", "8", "12"]
 

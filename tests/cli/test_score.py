@@ -168,6 +168,22 @@ def test_rank(run: Run, fox: Path) -> None:
     assert found == [{"rank": at, "text": score.text, **score.as_dict()} for at, score in enumerate(wanted, 1)]
 
 
+def test_rank_of_nothing(run: Run, fox: Path) -> None:
+    """Where standard input has no texts, that is an error; what was noticed in reading it is told."""
+    assert "holds no text to rank" in run("rank", fox, "-", stdin=b"\n\r\n").err
+    done = run("rank", fox, "-", stdin="The cat.\n".encode("utf-16"))
+    assert (done.code, len(done.out.splitlines())) == (0, 1)
+    assert "note: standard input" in done.err
+
+
+def test_every_convention_is_told(run: Run, fox: Path) -> None:
+    """Where one of the texts has unseen symbols, what was measured is not the same for all."""
+    for words in (["rank", fox, "The cat.", "The 水."], ["score", fox, "--text", "The cat.", "--text", "The 水."]):
+        said = run(*words).err
+        assert "no unseen symbols" in said
+        assert "1 unseen scored as <unk>" in said
+
+
 def test_rank_permutations(run: Run, fox: Path) -> None:
     """All orders of a word's letters, and at what place the word itself stands."""
     done = run("rank", fox, "--permutations", " cat ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,34 @@ def test_fewer_than_asked_for_is_said(run: Run, fox: Path) -> None:
     done = run("generate", fox, "-p", "The ", "-l", "10", "-n", "3", "--unique", "--temperature", "0")
     assert done.code == 0
     assert done.out.count("The ") == 1
-    assert "note: 1 of the 3 texts asked for: of 500 that were written, 499 there already" in done.err
+    assert "note: 1 of the 3 texts asked for: with temperature 0 or top_k 1 a prompt has but one text" in done.err
+
+
+def test_nothing_that_could_be_kept(run: Run, fox: Path) -> None:
+    """Where no text could be kept, nothing is printed, a note says why, and the command has failed; JSON is JSON all the same."""
+    words = ("generate", fox, "-p", "The ", "-n", "2", "--stop", " ", "--min-length", "30", "-l", "30", "--temperature", "0")
+    done = run(*words)
+    assert (done.code, done.out) == (1, "")
+    assert "note: 0 of the 2 texts asked for: of 2 that were written, 2 too short" in done.err
+    done = run(*words, "--json")
+    assert (done.code, json.loads(done.out)) == (1, {"texts": []})
+
+
+def test_new_lines_of_a_stream(run: Run, fox: Path, text: str, story: str) -> None:
+    """--novel writes lines that are not in the training text, one a text; with a length of one's own texts without such a line."""
+    known = set(story[: int(0.9 * len(story))].split("\n"))
+    words = ("generate", fox, "-p", "\n", "--no-prompt", "--novel", "--against", text, "--seed", "1", "--temperature", "0.3")
+    done = run(*words, "-n", "6")
+    assert done.code == 0, done.err
+    lines = done.out.splitlines()
+    assert len(lines) == 6
+    assert all(line.strip() and line not in known for line in lines)
+    one = run(*words)
+    assert one.out == lines[0] + "\n"
+    long = run(*words, "-l", "150", "--temperature", "1")
+    assert len(long.out) == 151
+    assert not known.intersection(line for line in long.out.split("\n") if line.strip())
+    assert json.loads(run(*words, "--stop", "z", "-l", "9", "--json").out)["texts"][0]["text"]
 
 
 def test_novel(run: Run, saints: Path, names: tuple[str, ...], here: Path) -> None:
@@ -111,6 +139,7 @@ def test_novel(run: Run, saints: Path, names: tuple[str, ...], here: Path) -> No
         (["--length-penalty", "1"], "--length-penalty without --beam"),
         (["--against", "x.txt"], "--against without --novel"),
         (["--temperature-cycle", "0.5,hot"], "temperature_cycle"),
+        (["--temperature-cycle", ","], "--temperature-cycle names no temperature"),
         (["--temperature-cycle", "0.5,1", "--temperature", "0.3"], "--temperature with --temperature-cycle"),
         (["--no-repeat", "1"], "no_repeat is '1'"),
         (["--min-length", "9", "--max-length", "3"], "min_length is 9 and max_length 3"),
@@ -142,8 +171,10 @@ def test_write(run: Run, fox: Path) -> None:
     assert done.out == picker.text + "\n"
     assert "a number takes that choice" in done.err
     assert "word> " in done.err
-    assert "%" in done.err
     assert "cat sat" in done.err
+    words = [line for line in done.err.splitlines() if line.startswith("  1  ")]
+    assert len(words) == 6
+    assert all(re.fullmatch("  1  .*[␣↵…]  [0-9.]+%", word) for word in words), "a word ends with a blank, or is marked as unfinished"
 
 
 def test_write_by_symbols_and_lines(run: Run, fox: Path) -> None:
@@ -151,7 +182,8 @@ def test_write_by_symbols_and_lines(run: Run, fox: Path) -> None:
     done = run("write", fox, "--by", "symbol", "--seed", "2", "-n", "3", stdin=b"2\nl\nt 0\n1\nw\n")
     kinds = [line[: line.index(">")] for line in done.err.splitlines() if line.startswith(("symbol>", "word>", "line>"))]
     assert kinds == ["symbol", "symbol", "line", "line", "line", "word"]
-    assert done.err.count("bits a character") >= 1
+    lines = [line for line in done.err.splitlines() if line.endswith("bits a character")]
+    assert any(re.search("[^ ␣] [^ ␣]", line[5:-23]) for line in lines), "blanks between words are blanks"
     assert done.out == run("write", fox, "--by", "symbol", "--seed", "2", "-n", "3", stdin=b"2\nl\nt 0\n1\nw\n").out
     first = escriba.load(fox).next().top(3)[1][0]
     assert done.out.startswith(first)
@@ -164,6 +196,28 @@ def test_write_takes_mistakes(run: Run, fox: Path) -> None:
     for said in ("there is no choice 77", "this is where the text began", "temperature is nan", "'€'"):
         assert said in done.err
     assert done.err.count("a number takes that choice") == 2
+
+
+def test_write_takes_bytes_that_are_no_text(run: Run, fox: Path) -> None:
+    """Input that is not UTF-8, that begins with a byte-order mark, or is a number too long for Python, is no crash."""
+    done = run("write", fox, "-p", "The ", stdin=b"\xef\xbb\xbf=old \n=caf\xe9\n" + b"9" * 5000 + b"\nq\n")
+    assert (done.code, done.out) == (0, "The old caf\ufffd\n")
+    assert "error: " in done.err
+
+
+def test_write_shows_no_controls(run: Run, fox: Path) -> None:
+    """What a terminal would obey is shown by its number; what is printed at the end is the text."""
+    done = run("write", fox, "-p", "The \x9b2J\x07cat", stdin=b"q\n")
+    assert done.out == "The \x9b2J\x07cat\n"
+    assert "The U+009B2JU+0007cat" in done.err
+    assert "\x07" not in done.err
+
+
+def test_write_picks_from_standard_input_alone(run: Run, fox: Path) -> None:
+    """The prompt cannot come from standard input, too."""
+    done = run("write", fox, "--prompt-file", "-", stdin=b"The cat\nq\n")
+    assert (done.code, done.out) == (1, "")
+    assert "--prompt-file -" in done.err
 
 
 def test_write_into_a_file(run: Run, saints: Path, here: Path) -> None:

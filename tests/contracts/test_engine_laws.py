@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from implementations import ARCHITECTURES, ENGINES, VOCAB_SIZE, random_state, tiny_weights
 
-from escriba.engine.protocol import Engine, State, join_states, state_rows
+from escriba.engine import protocol
+from escriba.engine.protocol import Engine, State, join_states, reading_of, state_rows
 from escriba.engine.sampling import Sampling, log_softmax
 from escriba.errors import SettingsError
 
@@ -80,6 +81,28 @@ def test_advance_is_step_folded(engine: Engine, engine_name: str, state: State) 
     whole = np.concatenate(pieces, axis=1)
     assert whole.shape == (BATCH_SIZE, STEPS, VOCAB_SIZE)
     assert_near(log_softmax(whole), log_softmax(np.stack(stepped, axis=1)), engine_name)
+    for one, other in zip(flat(now), flat(then), strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-10 if engine_name.endswith("float64") else 1e-4)
+
+
+def test_read_is_advance_in_pieces(engine: Engine, engine_name: str, state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `read` finds is what the logits of `advance` say; where they would be many it goes row by row, a step at a time."""
+    ids_BT, targets_BT = some_ids(BATCH_SIZE, 40), some_ids(BATCH_SIZE, 40, seed=3)
+    logits_BTV, now = engine.advance(ids_BT, state)
+    wanted = reading_of(logits_BTV, targets_BT, ranks=True, top=3)
+    sizes, advance = [VOCAB_SIZE], engine.advance
+
+    def watched(ids: np.ndarray, before: State) -> tuple[np.ndarray, State]:
+        sizes.append(ids.size * VOCAB_SIZE)
+        return advance(ids, before)
+
+    monkeypatch.setattr(engine, "advance", watched)
+    monkeypatch.setattr(protocol, "_LOGITS_PER_CHUNK", VOCAB_SIZE // 4)
+    found, then = engine.read(ids_BT, targets_BT, state, ranks=True, top=3)
+    assert max(sizes) == VOCAB_SIZE
+    assert_near(found.log_probs, wanted.log_probs, engine_name)
+    np.testing.assert_array_equal(found.ranks, wanted.ranks)
+    np.testing.assert_array_equal(found.top_ids, wanted.top_ids)
     for one, other in zip(flat(now), flat(then), strict=True):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-10 if engine_name.endswith("float64") else 1e-4)
 

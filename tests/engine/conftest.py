@@ -1,10 +1,9 @@
-"""Lets the tests of this folder import `implementations`, however pytest imports."""
+"""Lets the tests of this folder import `implementations` and the modules of tests beside them, however pytest imports."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-CONTRACTS = str(Path(__file__).resolve().parent.parent / "contracts")
-if CONTRACTS not in sys.path:
-    sys.path.insert(0, CONTRACTS)
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(folder) for folder in (HERE, HERE.parent / "contracts") if str(folder) not in sys.path]

@@ -11,13 +11,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from arpa import to_arpa
 
-from escriba.engine.counts import CountsEngine, to_arpa
+from escriba.engine.counts import CountsEngine
 from escriba.engine.ngrams import levels
 from escriba.engine.protocol import Engine, join_states, state_rows
 from escriba.engine.sampling import Sampling
 from escriba.errors import CheckpointError, SettingsError, TextError
 from escriba.settings import ModelSettings
+from escriba.training import counting
 from escriba.training.counting import FALLBACK, count_ngrams, discounts_of
 
 Gram = tuple[int, ...]
@@ -229,17 +231,26 @@ def test_short_and_large() -> None:
         assert np.exp(after(engine, tuple(ids))).sum() == pytest.approx(1.0, abs=1e-12)
 
 
-def test_counting_tells_how_far_it_is_and_can_be_stopped() -> None:
-    """The callback is called after each order; what it raises ends the counting."""
-    told: list[int] = []
-    count_ngrams(np.array(text_of(100)), V, 4, progress=told.append)
-    assert told == [1, 2, 3, 4]
+def test_ids_outside_the_vocabulary_are_refused() -> None:
+    """They would be counted as other symbols."""
+    for wrong in (V, -1):
+        with pytest.raises(SettingsError, match=f"id {wrong} is not"):
+            count_ngrams(np.array([1, wrong, 2]), V, 3)
 
-    def stop(order: int) -> None:
-        raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        count_ngrams(np.array(text_of(100)), V, 4, progress=stop)
+def test_more_n_grams_than_there_may_be_are_refused() -> None:
+    """The limit is of all lengths together: one more is an error in words, which names the length that was reached."""
+    ids = np.array(text_of(300))
+    found = len(count_ngrams(ids, V, 4)["ngrams.keys"])
+    assert len(count_ngrams(ids, V, 4, most=found)["ngrams.keys"]) == found
+    with pytest.raises(TextError, match="more different n-grams than may be kept"):
+        count_ngrams(ids, V, 4, most=found - 1)
+
+
+def test_a_state_of_no_rows_is_refused() -> None:
+    """As by the other engines, in words."""
+    with pytest.raises(SettingsError, match="batch_size is -1"):
+        counted(2)[0].initial_state(-1)
 
 
 def damaged() -> dict[str, Any]:
@@ -318,3 +329,21 @@ def test_the_arpa_form_gives_every_context_its_probabilities() -> None:
         context = tuple(words[one] for one in ids[at - 2 : at + 1])
         for symbol in (0, 5, ids[at - 1]):
             assert log10(context, words[symbol]) == pytest.approx(logits[0, at, symbol] / math.log(10), abs=1e-7)
+
+
+def test_keys_that_do_not_fit_beside_their_places_are_told_apart_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever way keys are told apart, in one piece or in several: the same keys, numbers and places."""
+    keys = np.random.default_rng(3).integers(0, 300, 1000) * 2**20
+    together = counting._distinct_with_places(keys.copy(), 2**29, 10**6)
+    monkeypatch.setattr(counting, "AT_ONCE", 7)
+    in_pieces = counting._distinct_with_places(keys.copy(), 2**29, 10**6)
+    apart = counting._distinct_with_places(keys.copy(), 2**60, 10**6)
+    for one, other, third in zip(together, in_pieces, apart, strict=True):
+        np.testing.assert_array_equal(one, other)
+        np.testing.assert_array_equal(one, third)
+    own, raw, places = together
+    np.testing.assert_array_equal(own[places], keys)
+    np.testing.assert_array_equal(raw, np.bincount(places))
+    for below in (2**29, 2**60):
+        with pytest.raises(TextError, match="more different n-grams than may be kept"):
+            counting._distinct_with_places(keys.copy(), below, len(own) - 1)

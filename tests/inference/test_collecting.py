@@ -109,9 +109,25 @@ def test_keep_is_asked_last_and_fewer_is_said() -> None:
 def test_texts_that_cannot_all_be_different() -> None:
     """Where there are fewer different texts than are asked for, those that are come, once each, and it is said."""
     model = Model(*random_pair("char-stream"))
-    with pytest.warns(UserWarning, match=r"1 of the 5 texts asked for: of 500 that were written, 499 there already"):
+    with pytest.warns(UserWarning, match=r"1 of the 5 texts asked for: with temperature 0 or top_k 1 a prompt has but one text"):
         texts = model.generate("the", 10, samples=5, temperature=0.0, unique=True)
     assert len(texts) == 1
+
+
+@pytest.mark.parametrize("settings", [{"temperature": 0.0}, {"top_k": 1}, {"temperature_cycle": (0.0, 0.0)}])
+def test_without_chance_nothing_is_tried_again(settings: dict[str, object], stream_pair: Pair) -> None:
+    """Where every text would be the same, one that is not wanted is not written again and again; two equal ones may be wanted."""
+    options = {"settings": SampleSettings(**settings), "length": 10, "seed": 1}  # type: ignore[arg-type]
+    found = collect(Generator(*stream_pair), "the", wanted=Wanted(keep=lambda made: False), **options)
+    assert (found.texts, found.written) == ([], 1)
+    assert found.notice is not None
+    assert "of 1 that were written, 1 not wanted; with temperature 0 or top_k 1 a prompt has but one text" in found.notice
+    found = collect(Generator(*stream_pair), ["the", "cat"], wanted=Wanted(unique=True), samples=4, **options)
+    assert ([made.prompt for made in found.texts], found.written) == (["the", "cat"], 2)
+    found = collect(Generator(*stream_pair), "the", wanted=Wanted(min_length=3), samples=4, **options)
+    assert len(found.texts) == 4
+    wild = collect(Generator(*stream_pair), "the", wanted=Wanted(unique=True), samples=4, length=10, seed=1, settings=OWN)
+    assert len(wild.texts) == 4
 
 
 def test_a_predicate_of_ones_own(documents_pair: Pair) -> None:
@@ -149,6 +165,18 @@ def test_begins(kind: str) -> None:
         assert made.text.startswith("cat")
 
 
+def test_begins_is_measured_as_it_is_written() -> None:
+    """An accent apart from its letter is one character with it; what is longer than max_length is refused, not written in vain."""
+    tokenizer = CharTokenizer.fit(["caf\u00e9", "th\u00e9"])
+    engine = ScriptedEngine(tokenizer.vocab_size, [tokenizer.eos_id or 0])
+    generator, typed = Generator(engine, tokenizer), "caf" + "e\u0301"
+    found = collect(generator, begins=typed, wanted=Wanted(max_length=4), length=None)
+    assert [made.text for made in found.texts] == ["caf\u00e9"]
+    assert generator.generate(begins=typed, length=4)[0].text == "caf\u00e9"
+    with pytest.raises(SettingsError, match="begin with 4 characters and to have 3"):
+        collect(generator, begins=typed, wanted=Wanted(max_length=3), length=None)
+
+
 def test_begins_and_its_room(documents_pair: Pair) -> None:
     """What texts begin with must fit into them; of just their length it is the text; unseen symbols are told."""
     generator = Generator(*documents_pair)
@@ -179,6 +207,7 @@ def test_begins_and_its_room(documents_pair: Pair) -> None:
         ({"unique": True, "samples": 0}, "samples is 0"),
         ({"unique": True, "seed": -1}, "seed is -1"),
         ({"unique": True, "begins": 3}, "begins is 3"),
+        ({"keep": "short"}, "keep is .short."),
     ],
 )
 def test_values_that_contradict_each_other(values: dict[str, object], said: str, documents_pair: Pair) -> None:

@@ -91,7 +91,7 @@ def test_the_rule_yields_where_nothing_would_be_left() -> None:
 
 def test_runs_are_remembered_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     """A run is forgotten once so many symbols have followed it, so an endless text needs no endless memory."""
-    monkeypatch.setattr(drawing_module, "_REMEMBERED", 400)
+    monkeypatch.setattr(drawing_module, "REMEMBERED", 400)
     dice = np.random.default_rng(1)
     ids = dice.integers(0, 4, 3000).tolist()
     for start in (0, 350, 1000):

@@ -64,6 +64,15 @@ def test_windows_are_those_made_by_hand(pair: Pair, window: int) -> None:
     assert len(measured.block_nats) == math.ceil((len(ids) - 1) / window)
 
 
+def test_the_convention_of_windows_says_what_is_left_out(stream_pair: Pair, documents_pair: Pair) -> None:
+    """Of a stream its first symbol is nobody's target; of documents every symbol is one, and every end."""
+    stream, documents = (measure(*pair, part_for(pair), protocol="window").convention for pair in (stream_pair, documents_pair))
+    assert "first symbol not" in stream
+    assert "<eos>" not in stream
+    assert "first symbol not" not in documents
+    assert "the <eos> after each counted" in documents
+
+
 def test_lanes_agree_with_one(stream_pair: Pair) -> None:
     """16 lanes with their warm-up give the mean of one lane within a thousandth of a nat, and score every symbol once."""
     part = part_for(stream_pair, LINES * 4)

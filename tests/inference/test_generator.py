@@ -10,6 +10,7 @@ import pytest
 from scripted import ScriptedEngine
 from small_models import TEXT, Pair, random_pair
 
+from escriba.engine.sampling import log_softmax
 from escriba.errors import SettingsError, UnknownSymbolError
 from escriba.inference import generator as generator_module
 from escriba.inference.generator import Generated, Generator
@@ -122,6 +123,28 @@ def test_score_of_what_was_written() -> None:
             score = scorer.score(made.text, made.prompt)
             assert math.isclose(made.log_likelihood, score.log_likelihood, abs_tol=1e-9)
             assert made.ids == tuple(score.ids.tolist())
+
+
+def test_the_score_of_what_was_written_in_every_unit(pair: Pair) -> None:
+    """The log-likelihood is that of the ids, whatever ended the text; it is the text's score wherever the text is cut into these ids."""
+    scorer, same, cases = Scorer(*pair), 0, 0
+    for length, stop, begins in ((2, (), ""), (2, (), "the"), (40, ("at ", "og"), ""), (41, (), "cat sat ")):
+        if len(begins) > length:
+            length += len(begins)
+        for made in Generator(*pair).generate(["the cat", ""], samples=6, length=length, stop=stop, begins=begins, settings=OWN, seed=3):
+            before = np.asarray(pair.tokenizer.encode(made.prompt)).tolist()
+            before = before if pair.tokenizer.eos_id is None else [pair.tokenizer.eos_id, *before]
+            if before and made.ids:
+                ids = np.array([*before, *made.ids])
+                logits, _ = pair.engine.advance(ids[None, :-1], pair.engine.initial_state(1))
+                log_probs = log_softmax(logits[0])[np.arange(len(ids) - 1), ids[1:]]
+                assert math.isclose(made.log_likelihood, log_probs[len(before) - 1 :].sum(), abs_tol=1e-9)
+            if made.text:
+                cases += 1
+                if np.asarray(pair.tokenizer.encode(made.text)).tolist() == list(made.ids):
+                    same += 1
+                    assert math.isclose(made.log_likelihood, scorer.score(made.text, made.prompt).log_likelihood, abs_tol=1e-9)
+    assert same == cases if pair.tokenizer.kind == "char" else 0 < same < cases
 
 
 def test_stop_strings() -> None:

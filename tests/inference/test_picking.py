@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import math
+import weakref
 
 import numpy as np
 import pytest
@@ -139,6 +141,29 @@ def test_back_shows_the_same_lines(stream_pair: Pair) -> None:
     before = [choice.text for choice in one.choices()]
     one.pick(2)
     one.choices()
+    one.back()
+    assert [choice.text for choice in one.choices()] == before
+
+
+def test_a_line_without_chance_is_written_once() -> None:
+    """At temperature 0 all lines are one line: it is not written again and again to find another."""
+    tokenizer = CharTokenizer.fit(TEXT)
+    engine = ScriptedEngine(tokenizer.vocab_size, np.asarray(tokenizer.encode(TEXT)).tolist())
+    one = Picker(Writer(engine, tokenizer, "t", seed=1, settings=SampleSettings(temperature=0.0)), kind="line")
+    engine.rows_read = 0
+    assert [choice.text for choice in one.choices()] == ["the cat sat on the mat.\n"]
+    assert engine.rows_read < 3 * 32
+
+
+def test_the_way_back_is_light(stream_pair: Pair) -> None:
+    """Choices of words that were not taken are not kept for the way back: they are found again."""
+    one = picker(stream_pair)
+    choices = one.choices()
+    before, other = [choice.text for choice in choices], weakref.ref(choices[1])
+    one.pick(1)
+    del choices
+    gc.collect()
+    assert other() is None
     one.back()
     assert [choice.text for choice in one.choices()] == before
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -64,6 +65,9 @@ def check(text: str, training: list[str], documents: bool) -> Recall:
             assert text[one.start : one.start + one.length] == one.passage
             where = training[one.line - 1] if documents else whole[0]
             assert where.find(one.passage) == one.position
+            if not documents:
+                ends = [end.end() for end in re.finditer("\r\n|\r|\n", where) if end.end() <= one.position]
+                assert one.line == len(ends) + 1
     assert sum(one.length for one in found.passages) <= len(text)
     assert "\n".join(line.line for line in found.lines) == text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n")
     return found
@@ -203,6 +207,40 @@ def test_it_shows_itself_and_is_plain_data() -> None:
     assert json.loads(json.dumps(found.as_dict()))["longest"]["length"] == 25
     assert "none" in str(recall("x", ["y"]))
     assert str(recall("", ["y"]))
+
+
+def test_line_ends_of_all_kinds_are_counted() -> None:
+    """The line of a passage is that of a text whose lines end in CR or CRLF, too, which a piece may part."""
+    for end in ("\r", "\r\n"):
+        training = end.join(["one", "", "three", "what was looked for", "five"])
+        for size in (1, 5, 9, 100):
+            found = recall("what was looked for", in_pieces(training, size)).longest
+            assert found is not None
+            assert (found.line, found.line_text) == (4, "what was looked for")
+
+
+def test_a_text_of_one_line_is_gone_through_once() -> None:
+    """A line that comes in twenty thousand pieces is not copied for each of them, which would take minutes."""
+    found = recall("a letter from Ana, and a letter from Eva", ["a letter from Ana " * 30] * 20_000)
+    assert found.longest is not None
+    assert (found.longest.length, found.longest.line, len(found.longest.line_text)) == (17, 1, 1000)
+    assert found.new_lines == 1
+
+
+def test_documents_are_shown_by_number() -> None:
+    """Of documents it says which one, not which line; of a long one only what is about the passage is kept."""
+    found = recall("the old letter of Ana", ["Maria", "x" * 5000 + "the old letter of Ana" + "y" * 5000], documents=True)
+    assert found.longest is not None
+    assert (found.longest.line, found.longest.position, len(found.longest.line_text)) == (2, 5000, 2000)
+    assert "in document 2 of those that were learnt" in str(found)
+    assert "whole document" in str(found)
+    assert found.as_dict()["is_documents"] is True
+
+
+def test_lines_are_printed_as_they_can_be_shown() -> None:
+    """A blank line has no mark; what would command the terminal is shown as an escape, a tab is a tab."""
+    shown = str(recall("Ana\n\n \x1b[31mred\x7f\x9b\tEva\n", ["Ana\nMaria\n"]))
+    assert shown.endswith("\n= Ana\n\n+  \\x1b[31mred\\x7f\\x9b\tEva")
 
 
 def test_what_is_no_text_is_refused() -> None:

@@ -13,7 +13,18 @@ from small_models import Pair
 
 from escriba.errors import CheckpointError, SettingsError, TextError
 from escriba.inference.scorer import Scorer
-from escriba.inference.typical import ATS, FILE, LEVELS, Group, Typicality, load_typical, measure_typical, save_typical
+from escriba.inference.typical import (
+    ATS,
+    FILE,
+    LEVELS,
+    Group,
+    Typicality,
+    load_typical,
+    measure_typical,
+    save_typical,
+    weights_sha256,
+)
+from escriba.tensorfile import tensor_bytes
 from escriba.text import corpus
 from escriba.text.encoded import EncodedText
 from escriba.text.tokenizer import TOKENIZERS, CharTokenizer
@@ -155,6 +166,33 @@ def test_too_short_a_part_is_refused() -> None:
         measure_typical(*pair, held_out)
 
 
+@pytest.mark.parametrize("wrong", [{"seed": -1}, {"seed": 1.5}, {"seed": True}, {"most_symbols": 0}, {"most_symbols": "many"}])
+def test_wrong_numbers(wrong: dict[str, object]) -> None:
+    """A seed or a number of symbols that is none is refused by name; too few symbols are named as what is too short."""
+    pair, held_out = pair_for("char", False)
+    with pytest.raises(SettingsError, match=next(iter(wrong))):
+        measure_typical(*pair, held_out, **wrong)  # type: ignore[arg-type]
+    with pytest.raises(TextError, match="of which 7 are read"):
+        measure_typical(*pair, held_out, most_symbols=7)
+
+
+def test_what_is_left_out_takes_no_symbols() -> None:
+    """Documents of a length of which there are too few are not read: longer ones are measured all the same."""
+    part = corpus.read(documents=["ab"] * 395 + ["ab" * 10] * 50 + ["ab" * 10 + "c"] * 755)
+    tokenizer = CharTokenizer.fit(part)
+    groups = measure_typical(tiny_engine(tokenizer.vocab_size), tokenizer, part.encode(tokenizer), most_symbols=5_000).groups
+    assert [group.length for group in groups] == [2, 21]
+
+
+def test_the_texts_beside_which_one_stands() -> None:
+    """Beyond the lengths that were measured they are named by their own."""
+    typicality = Typicality("", (made(np.linspace(1, 2, 999), length=4.4), made(np.linspace(1, 2, 999), length=512)))
+    named = {length: typicality.beside(length) for length in (4, 5, 512, 513)}
+    assert named[5] == named[512] == "held-out texts of about this length"
+    assert "about 4 symbols, the shortest" in named[4]
+    assert "about 512 symbols, the longest" in named[513]
+
+
 def test_text_without_blanks() -> None:
     """Where no blanks part words, a piece may begin at any character, never within one."""
     tokenizer = TOKENIZERS["byte"].fit("春眠不覺曉" * 2000)
@@ -162,9 +200,9 @@ def test_text_without_blanks() -> None:
     assert [group.length for group in measure_typical(tiny_engine(tokenizer.vocab_size), tokenizer, held_out).groups][:4] == [1, 2, 4, 8]
 
 
-def weights_in(folder: Path, content: bytes = b"weights") -> Path:
+def weights_in(folder: Path, number: float = 1.0) -> Path:
     """A folder with a file of weights."""
-    (folder / "model.safetensors").write_bytes(content)
+    (folder / "model.safetensors").write_bytes(tensor_bytes({"output.bias": np.full(3, number, np.float32)}, {}, sealed=True))
     return folder
 
 
@@ -177,9 +215,23 @@ def test_the_file_keeps_it_whole(measured: tuple[Pair, EncodedText, Typicality],
     before = (tmp_path / FILE).read_bytes()
     save_typical(tmp_path, measure_typical(*pair, held_out, seed=3, most_symbols=30_000))
     assert (tmp_path / FILE).read_bytes() == before
-    weights_in(tmp_path, b"others")
+    sealed = weights_sha256({"output.bias": np.ones(3)})  # a network may learn in float64: it is kept in float32
+    assert load_typical(tmp_path, sealed) == typicality
+    weights_in(tmp_path, 2.0)
     with pytest.raises(CheckpointError, match="other weights"):
         load_typical(tmp_path)
+    assert load_typical(tmp_path, sealed) == typicality  # in memory are still those of which it tells
+    with pytest.raises(CheckpointError, match="holds other weights"):
+        save_typical(tmp_path, typicality, sealed)
+    assert json.loads((tmp_path / FILE).read_text())["weights_sha256"] == sealed
+    assert sealed == read_seal(weights_in(tmp_path) / "model.safetensors")
+
+
+def read_seal(path: Path) -> str:
+    """The hash of the numbers that stands in a file of weights."""
+    content = path.read_bytes()
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    return str(json.loads(header["__metadata__"]["escriba"])["data_sha256"])
 
 
 DAMAGES = {
@@ -196,6 +248,8 @@ DAMAGES = {
     "other shares": lambda value: {**value, "ats": []},
     "two lines": lambda value: {**value, "convention": "a\nb"},
     "a length of 0": lambda value: with_group(value, length=0),
+    "a length beyond all numbers": lambda value: with_group(value, length=10**400),
+    "a quantile beyond all numbers": lambda value: with_group(value, quantiles=[*value["groups"][0]["quantiles"][:-1], 10**400]),
     "a length that is none": lambda value: with_group(value, length="8"),
     "a quantile less": lambda value: with_group(value, quantiles=value["groups"][0]["quantiles"][1:]),
     "quantiles that fall": lambda value: with_group(value, quantiles=value["groups"][0]["quantiles"][::-1]),

@@ -16,6 +16,7 @@ from escriba.inference.scorer import Scorer
 from escriba.inference.writer import Writer
 from escriba.settings import SampleSettings
 from escriba.text.tokenizer import ByteTokenizer, CharTokenizer, Tokenizer, WordTokenizer
+from escriba.using import Model
 
 OWN = SampleSettings(temperature=1.0)
 
@@ -252,3 +253,14 @@ def test_wrong_calls_change_nothing(stream_pair: Pair) -> None:
     assert writer.text == "the"
     with pytest.raises(SettingsError, match="same vocabulary"):
         Writer(ScriptedEngine(3, [0]), fitted("char-stream"))
+
+
+def test_a_models_writer_shows_what_comes_next(stream_pair: Pair) -> None:
+    """The distribution of a model's writer, and of its branches, is one that shows itself in a notebook, after the text so far."""
+    model = Model(*stream_pair)
+    writer = model.writer("the ", seed=1).fork()
+    writer.push("c")
+    found = writer.next()
+    np.testing.assert_allclose(found.log_probs, model.next("the c").log_probs, atol=1e-9)
+    assert found.context == "the c"
+    assert "What comes after the␣c" in found._repr_html_()

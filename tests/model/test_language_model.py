@@ -187,6 +187,28 @@ def test_codes_as_input() -> None:
     assert net.summary().splitlines()[0].split() == ["codes", "0"]
 
 
+def test_codes_are_told_apart_in_bf16() -> None:
+    """Codes that bfloat16 cannot hold give what they give in float32, to the precision of the output's product, in scans and steps."""
+    net = LanguageModel(400, cell="ngram", window=1, codes=True, hidden_size=4)
+    first = net.stack()[0]
+    with torch.no_grad():
+        first.weight_ih.fill_(4.0)  # the logistic function falls between the two codes
+        first.input_bias().fill_(-4.0 * 300.5)
+        net.output.weight.normal_(generator=torch.Generator().manual_seed(1))
+    ids = torch.tensor([[300, 301]])
+    exact, _ = net(ids)
+    with torch.autocast("cpu", torch.bfloat16):
+        found, _ = net(ids)
+        stepped, _ = net.step(ids[:, 1], net.initial_state(1))
+    found.float().sum().backward()
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), exact, rtol=0.02, atol=0.02)
+    torch.testing.assert_close(stepped, found[:, 1], rtol=0, atol=0)
+    assert (found[0, 1] - found[0, 0]).abs().max() > 0.5
+    assert first.weight_ih.grad is not None
+    assert first.weight_ih.grad.isfinite().all()
+
+
 def test_what_counts_is_no_network() -> None:
     """The cell of counts is refused, with the way to it."""
     with pytest.raises(SettingsError, match="'counts' is no network") as caught:

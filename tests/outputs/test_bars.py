@@ -88,3 +88,31 @@ def test_a_terminal_gets_colours_and_a_pipe_gets_none() -> None:
     assert "\x1b[" in terminal.getvalue()
     assert "\x1b\n" not in terminal.getvalue().replace("\x1b[", "")
     assert [str(span.style) for span in coloured(pieces, bits).spans[:2]] == ["black on #ffffff", "black on #e66101"]
+
+
+@pytest.mark.parametrize(
+    ("surroundings", "colours"),
+    [
+        ({"TERM": "xterm-256color"}, True),
+        ({"TERM": "xterm", "COLORTERM": "truecolor"}, True),
+        ({"TERM": "xterm"}, False),
+        ({"TERM": "dumb"}, False),
+        ({"TERM": "xterm-256color", "NO_COLOR": "1"}, False),
+    ],
+    ids=str,
+)
+def test_what_has_not_our_colours_gets_marks(surroundings: dict[str, str], colours: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal of 16 colours, one that says nothing, and one whose owner wants no colours."""
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    for name in ("TERM", "COLORTERM", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in surroundings.items():
+        monkeypatch.setenv(name, value)
+    stream = Terminal()
+    print_surprisal(["a", "b"], [3.5, 12.0], stream)
+    assert ("\x1b[" in stream.getvalue()) == colours
+    assert (stream.getvalue() == "ab\n3+\n") == (not colours)

@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from escriba.outputs.curve import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Curve, Line, svg, ticks
+from escriba.outputs.curve import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Curve, Line, sparkline, svg, ticks
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -30,6 +30,16 @@ def test_a_curve_goes_from_edge_to_edge() -> None:
     assert found[0] == (LEFT, TOP)
     assert found[1] == (LEFT + (WIDTH - LEFT - RIGHT) / 4, (TOP + HEIGHT - BOTTOM) / 2)
     assert found[2] == (WIDTH - RIGHT, HEIGHT - BOTTOM)
+
+
+def test_a_row_of_bars_is_averaged_to_its_width() -> None:
+    """As many bars as numbers, or as fit, each the mean of its share; what is no number is left out; never fewer than 8."""
+    assert sparkline([1.0, 2.0, 8.0], 80) == "▁▂█"
+    assert sparkline([3.0, math.nan, math.inf, 3.0], 80) == "▁▁"
+    assert sparkline([], 80) == ""
+    assert sparkline([0.0, 14.0] * 50 + [14.0] * 100, 10) == "▁▁▁▁▁█████"
+    assert [len(sparkline(list(range(many)), 10)) for many in (9, 10, 11, 999)] == [9, 10, 10, 10]
+    assert len(sparkline(list(range(100)), -5)) == 8
 
 
 def test_two_curves_share_their_axes() -> None:

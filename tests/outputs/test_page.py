@@ -73,9 +73,17 @@ def test_the_page_holds_the_text_and_what_was_expected() -> None:
 def test_the_page_is_coloured_by_the_bits() -> None:
     """More bits, a stronger class; each class that is used has its rule."""
     html = surprisal_page([Place("a", bits, 0.1) for bits in (0.0, 3.0, 6.0, 12.0, 99.0)], [], title="t")
-    used = re.findall(r'<span class="b(\d+)" data-t', html)
+    used = re.findall(r'class="b(\d+)" data-t', html)
     assert used == ["0", "6", "12", "24", "24"]
     assert all(f".b{step} {{" in html for step in used if step != "0")
+
+
+def test_a_long_text_is_cut_on_a_page_and_that_is_said() -> None:
+    """So that a browser can open it; each symbol that is shown can be reached by the keyboard and by a finger."""
+    reader = read(surprisal_page([Place("x", 1.0, 0.5)] * 50, [], title="t", most=20))
+    assert [value for name, value in reader.attributes if name == "tabindex"] == ["0"] * 20
+    assert "first 20 of 50 symbols" in reader.text
+    assert "first" not in read(surprisal_page([Place("x", 1.0, 0.5)] * 50, [], title="t", most=50)).text
 
 
 @pytest.mark.parametrize(

@@ -163,6 +163,14 @@ def test_the_map_keeps_what_is_far_apart_apart() -> None:
         embedding_map(vectors[:2], ["a", "b"])
 
 
+def test_names_that_would_lie_upon_each_other_are_faint() -> None:
+    """The first of those at a place can be read; those that have room are all as strong."""
+    vectors = [[0.0, 0.0], [0.0, 0.01], [5.0, 0.0], [0.0, 5.0], [5.0, 5.0]]
+    strengths = {one.get_text(): one.get_alpha() for one in embedding_map(vectors, list("abcde")).axes[0].texts}
+    assert strengths == {"a": 1.0, "b": 0.35, "c": 1.0, "d": 1.0, "e": 1.0}
+    assert [one.get_alpha() for one in embedding_map([[1.0, 1.0]] * 3, list("abc")).axes[0].texts].count(1.0) == 1
+
+
 @pytest.mark.parametrize(
     ("symbol", "kind"),
     [
@@ -204,6 +212,22 @@ def test_a_font_that_has_the_characters_is_used(monkeypatch: pytest.MonkeyPatch)
         assert "水" in texts(next_bars(["a", "水"], [0.5, 0.5], [0.0, 0.0]))
     monkeypatch.setattr(figures, "FONTS", ())
     assert "U+6C34" in texts(next_bars(["a", "水"], [0.5, 0.5], [0.0, 0.0]))
+
+
+def test_a_font_that_was_installed_later_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Matplotlib looks for fonts once and remembers them; one that came later is used too, and a broken one does no harm."""
+    from matplotlib import font_manager
+
+    known = [font for font in font_manager.fontManager.ttflist if font.name != "DejaVu Sans Mono"]
+    (late,) = [font.fname for font in font_manager.fontManager.ttflist if Path(font.fname).name == "DejaVuSansMono.ttf"][:1]
+    (tmp_path / "broken.ttf").write_bytes(b"no font")
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", known)
+    monkeypatch.setattr(font_manager, "findSystemFonts", lambda: [late, str(tmp_path / "broken.ttf"), str(tmp_path / "gone.ttf")])
+    figures._installed.cache_clear()
+    try:
+        assert figures._installed()["DejaVu Sans Mono"] == late
+    finally:
+        figures._installed.cache_clear()
 
 
 def test_the_list_has_fonts_of_every_system() -> None:
@@ -249,11 +273,32 @@ def test_without_matplotlib_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_long_text_is_cut_and_that_is_said() -> None:
-    """3,000 symbols at most in one picture; newlines and long lines begin a new one."""
+    """3,000 symbols and 300 lines at most in one picture; newlines and long lines begin a new line."""
     figure = surprisal_text(["x", "\n"] * 2000, [1.0] * 4000, title="t")
-    assert figure.axes[0].get_title() == "t (the first 3,000 of 4,000 symbols)"
-    assert 1500 <= figure.axes[0].get_ylim()[0] < 1510, "two symbols a line"
+    assert figure.axes[0].get_title() == "t (the first 600 of 4,000 symbols)"
+    assert 300 <= figure.axes[0].get_ylim()[0] < 310, "two symbols a line"
+    assert surprisal_text(["x"] * 4000, [1.0] * 4000, title="t").axes[0].get_title() == "t (the first 3,000 of 4,000 symbols)"
+    assert surprisal_text(["x\n"] * 300, [1.0] * 300, title="t").axes[0].get_title() == "t"
+    tall = surprisal_text(["\n" * 9, "w" * 100_000], [1.0] * 2, title="t")
+    assert pixels(tall).shape[0] < 2**15, "matplotlib makes no picture of 2^16 pixels"
     assert surprisal_text([], [], title="empty")
+
+
+@pytest.mark.parametrize("name", ["map", "curves", "long surprisal"])
+def test_a_small_file_has_the_colours_of_the_figure(name: str, tmp_path: Path) -> None:
+    """A PNG of at most 256 colours and 200 KB, also of the longest text, in which no pixel is far from the figure's, nor is a rare one."""
+    from PIL import Image
+
+    dice = np.random.default_rng(1)
+    letters = [str(one) for one in dice.choice(list("etaoin shrdlu"), 3000)]
+    longest = lambda: surprisal_text(letters, dice.gamma(1.0, 2.5, 3000).tolist(), title="t")  # noqa: E731
+    figure = PICTURES.get(name, longest)()
+    file = save(figure, tmp_path / "x.png")
+    with Image.open(file) as picture:
+        seen = np.asarray(picture.convert("RGB")).astype(int)
+    assert np.abs(seen - pixels(figure)).max() <= 16
+    assert file.stat().st_size < 200_000
+    assert figure._repr_png_() == file.read_bytes()
 
 
 def test_a_figure_is_empty_until_something_is_drawn() -> None:

@@ -26,6 +26,7 @@ def demo_command(text: str | None, minutes: float, out: str) -> None:
     n-grams.
     """
     import escriba.api
+    from escriba.text.corpus import read
 
     sources: tuple[str, ...] = ()
     given: dict[str, Any] = {"out": out, "overwrite": True}
@@ -34,13 +35,20 @@ def demo_command(text: str | None, minutes: float, out: str) -> None:
 
         given["text"] = "\n\n".join(topics.topics[name] for name in sorted(topics.topics))
         click.echo("the text: Python's own language reference (pydoc_data.topics)", err=True)
+    elif text == "-":  # it can be read once, and two models learn it
+        corpus = read(text)
+        given["documents" if corpus.is_documents else "text"] = corpus.documents if corpus.is_documents else corpus.text
     else:
         fetch_first([text])
         sources = (text,)
-    prompt = "The "
-    counted = escriba.api.train(*sources, cell="counts", quiet=True, **{**given, "out": f"{out}-counts"})
-    click.secho("--- an n-gram that counts (6 symbols) writes, after a second ---", bold=True)
-    click.echo(counted.generate(prompt, 300, temperature=0.8, seed=1))
+    prompt = "The " if text is None else ""
+
+    def write(event: Any) -> None:
+        if type(event).__name__ == "Counted":  # before it is measured, which takes longer
+            click.secho("--- an n-gram that counts (6 symbols) writes, after a second ---", bold=True)
+            click.echo(event.model.generate(prompt, 300, temperature=0.8, seed=1))
+
+    counted = escriba.api.train(*sources, cell="counts", watcher=write, **{**given, "out": f"{out}-counts"})
     click.echo("\nnow a network learns the same text", err=True)
     try:
         model = escriba.api.train(*sources, minutes=minutes, **given)
@@ -51,9 +59,10 @@ def demo_command(text: str | None, minutes: float, out: str) -> None:
     for temperature in (0.3, 0.8, 1.2):
         click.secho(f"\n--- the network writes, temperature {temperature:g} ---", bold=True)
         click.echo(model.generate(prompt, 300, temperature=temperature, seed=1))
-    click.secho("\n--- which sentence is likelier? (nearer to 0, fewer bits) ---", bold=True)
     sentence = "the value of the expression" if text is None else _sentence(model.generate("", 60, temperature=0.5, seed=2))
-    for tried in (sentence, sentence[::-1]):
+    if sentence:
+        click.secho("\n--- which sentence is likelier? (nearer to 0, fewer bits) ---", bold=True)
+    for tried in (sentence, sentence[::-1]) if sentence else ():
         score = model.score(tried)
         click.echo(f"{score.log_likelihood:10.2f} nats  {score.bits_per_char:6.3f} bits per character  {tried!r}")
     measured = {"the n-gram that counts": counted, "the network": model}

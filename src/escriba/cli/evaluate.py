@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,6 +16,7 @@ import click
 from escriba.cli.options import json_option, print_json
 from escriba.cli.texts import fetch_first
 from escriba.cli.write import notes_on_stderr
+from escriba.inference.evaluating import PROTOCOLS
 
 if TYPE_CHECKING:
     from escriba.api import Model
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
     from escriba.measuring import Evaluation
 
 __all__ = ["evaluate_command"]
-
-PROTOCOLS = ("stream", "window")
 
 
 @click.command("evaluate", no_args_is_help=True)
@@ -62,6 +62,8 @@ def evaluate_command(
     if typical and (held_out or protocol != "stream" or lanes is not None):
         raise click.UsageError("--typical goes with MODEL, or MODEL and FILE, alone")
     if file is not None:
+        if (Path(file) / "config.json").is_file():
+            raise click.UsageError(f"{file} is a model: a FILE to measure on comes last, or --held-out")
         fetch_first([file])
     if file == "-" and (len(names) > 1 or protocol == "both"):
         raise click.UsageError("standard input can be read only once: give one MODEL and one protocol")
@@ -97,10 +99,12 @@ def _print_table(found: list[tuple[str, Model, Evaluation]]) -> None:
                 f"{name:<{max(wide, 6)}}  {f'{one.bits_per_char:.4f}{bits_error}':>18}  {f'{one.loss_nats:.4f}{error}':>20}  "
                 f"{'' if one.perplexity is None else f'{one.perplexity:,.3f}':>10}  {one.symbols:>11,}"
             )
-            if one is not best:
+            if one is not best and one.text_sha256 == best.text_sha256:
                 difference, of_it = one.minus(best)
                 line += f"  {difference:.4f}" + ("" if of_it is None else f" ± {of_it:.4f}")
             click.echo(line)
+        if any(one.text_sha256 != best.text_sha256 for _, _, one in rows):
+            click.echo("note: these are figures of different texts, so they do not say which model is better", err=True)
         for line in dict.fromkeys(one.convention for _, _, one in rows):
             click.echo(f"convention: {line}", err=True)
 

@@ -5,6 +5,7 @@ It knows nothing of engines: folders are read, nothing is run.
 
 from __future__ import annotations
 
+import shutil
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import click
 
 from escriba.cli.options import json_option, print_json
 from escriba.errors import EscribaError
+from escriba.outputs.curve import sparkline
 
 __all__ = ["list_command", "show_command"]
 
@@ -28,7 +30,7 @@ def facts(folder: Path) -> dict[str, Any]:
     from escriba.weights import parameters_by_part
 
     config = read_config(folder)
-    layers = _ngrams(folder) if config.model.cell == "counts" else parameters_by_part(config.model, config.vocab_size)
+    layers = _ngrams(folder, config.vocab_size) if config.model.cell == "counts" else parameters_by_part(config.model, config.vocab_size)
     run = Run.read(folder)
     latest = run.last("progress")
     closing = run.last("finished") if run.finished else {name: latest.get(key) for name, key in LATEST.items()}
@@ -54,13 +56,12 @@ def facts(folder: Path) -> dict[str, Any]:
     }
 
 
-def _ngrams(folder: Path) -> dict[str, int]:
-    """How many n-grams of each length a model that counts holds."""
-    from escriba.checkpoint import load_folder
+def _ngrams(folder: Path, vocab_size: int) -> dict[str, int]:
+    """How many n-grams of each length a model that counts holds; of a large file only a few numbers are read."""
     from escriba.engine.ngrams import levels
+    from escriba.tensorfile import map_tensor
 
-    files = load_folder(folder)
-    ends = levels(files.weights["ngrams.keys"], files.config.vocab_size)
+    ends = levels(map_tensor(folder / "model.safetensors", "ngrams.keys").reshape(-1), vocab_size)
     return {f"{n}-grams": end - start for n, (start, end) in enumerate(pairwise(ends), 1)}
 
 
@@ -113,22 +114,17 @@ def show_command(model: str, as_json: bool) -> None:
         click.echo(f"  {part:<12} {count:>12,}")
     what = "n-grams" if counts else "parameters"
     click.echo(f"  {'all':<12} {found['parameters']:>12,} {what}; {found['vocab_size']:,} symbols of the unit {found['unit']}")
-    if corpus:
+    if isinstance(corpus, dict) and corpus.keys() >= {"characters", "sources", "train_symbols", "held_out_symbols"}:
         click.echo(f"\ntext\n  {corpus['characters']:,} characters from {', '.join(corpus['sources'][:5]) or 'Python'}")
         click.echo(f"  {corpus['train_symbols']:,} symbols learnt from, {corpus['held_out_symbols']:,} held out")
     if found["curve"]:
         losses = [point["loss_nats"] for point in found["curve"] if point["loss_nats"] is not None]  # null: the loss was no number
         ends = f"{losses[0]:.3f} -> {losses[-1]:.3f}, best {min(losses):.3f}" if losses else "no loss was a number"
-        click.echo(f"\ncurve (nats on the unlearnt part)\n  {sparkline(losses)}  {ends}")
+        width = shutil.get_terminal_size().columns - len(ends) - 4
+        click.echo(f"\ncurve (nats on the unlearnt part)\n  {sparkline(losses, width)}  {ends}")
     if found["loss_nats"] is not None:
         click.echo(
             f"\nheld out\n  {found['loss_nats']:.4f} nats, {found['bits_per_char']:.4f} bits per character, after {found['steps']:,} steps"
         )
     if found["kept"]:
         click.echo(f"\nkept moments\n  {' '.join(found['kept'])}")
-
-
-def sparkline(values: list[float]) -> str:
-    """Numbers as a row of bars, the greatest highest."""
-    low, high = min(values, default=0.0), max(values, default=0.0)
-    return "".join("▁▂▃▄▅▆▇█"[int(7 * (value - low) / ((high - low) or 1.0))] for value in values)

@@ -131,7 +131,7 @@ def main(arguments: list[str] | None = None) -> None:
         if not isinstance(getattr(sys, name), _Stream):
             setattr(sys, name, _Stream(getattr(sys, name), talk=name == "stderr"))
     try:
-        sys.exit(cli.main(arguments, prog_name="escriba", standalone_mode=False) or 0)
+        sys.exit(cli.main(arguments, prog_name="escriba", standalone_mode=False, color=_colour()) or 0)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
@@ -147,5 +147,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _fail(message: str) -> NoReturn:
     first, *rest = message.splitlines() or [""]
-    click.echo("\n".join([click.style("error: ", fg="red", bold=True) + first, *rest]), err=True)
+    click.echo("\n".join([click.style("error: ", fg="red", bold=True) + first, *rest]), err=True, color=_colour())
     sys.exit(1)
+
+
+def _colour() -> bool | None:
+    """Whether to colour: not where NO_COLOR is set (no-color.org), which click does not know; else where there is a terminal."""
+    return False if os.environ.get("NO_COLOR") else None

@@ -91,8 +91,8 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, 
 
 
 def print_json(value: Any) -> None:
-    """A value as one line of JSON on standard output."""
-    click.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
+    """A value as one line of JSON on standard output; the controls that JSON lets stand are escaped too, for a terminal obeys them."""
+    click.echo(json.dumps(value, ensure_ascii=False, allow_nan=False).translate({code: f"\\u{code:04x}" for code in range(127, 160)}))
 
 
 def sampling_options(command: Callable[..., Any]) -> Callable[..., Any]:

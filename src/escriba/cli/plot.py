@@ -5,20 +5,24 @@ It knows nothing of how they are drawn.
 
 from __future__ import annotations
 
+import shutil
 import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from escriba.cli.look import sparkline
 from escriba.cli.score import texts_of
 from escriba.cli.write import notes_on_stderr
 from escriba.errors import SettingsError
+from escriba.outputs.curve import sparkline
 
 if TYPE_CHECKING:
     from escriba.api import Model
 
 __all__ = ["plot_command"]
+
+FLAGS = {"n": "--top", "baselines": "--baseline", "source": "--file"}
+"""Options of pictures that are typed under another name."""
 
 
 @click.command("plot", no_args_is_help=True)
@@ -52,10 +56,14 @@ def plot_command(model: str, kind: str, file: str | None, at: str | None, encodi
     escriba plot book next --context "The m" -o next.png
     """
     import escriba.api
-    from escriba.pictures import checked_kind
+    from escriba.pictures import KINDS, checked_kind
 
     checked_kind(kind)
     options = {name: value for name, value in values.items() if value not in (None, ())}
+    for name in options:
+        kinds = [one for one, known in KINDS.items() if ("text" if name == "source" else name) in known]
+        if kind not in kinds:
+            raise click.UsageError(f"{FLAGS.get(name, f'--{name}')} goes with {' and '.join(kinds)}")
     loaded = escriba.api.load(model, at=at)
     if source := options.pop("source", None):
         if "text" in options:
@@ -64,7 +72,10 @@ def plot_command(model: str, kind: str, file: str | None, at: str | None, encodi
     if kind == "surprisal" and "text" not in options:
         raise click.UsageError("surprisal needs a text: --text TEXT, or --file FILE")
     if "baselines" in options:
-        options["baselines"] = dict(map(_baseline, options["baselines"]))
+        pairs = list(map(_baseline, options["baselines"]))
+        options["baselines"] = dict(pairs)
+        if len(options["baselines"]) < len(pairs):
+            raise click.UsageError("every --baseline needs a name of its own: --baseline 'n-gram=2.4'")
     if file is None:
         _in_terminal(loaded, kind, options)
         return
@@ -82,7 +93,8 @@ def _in_terminal(model: Model, kind: str, options: dict[str, Any]) -> None:
     if kind == "curve" and not options:
         for name, losses in model.run.curves().items():
             ends = f"{losses[0]:.3f} -> {losses[-1]:.3f} nats a symbol" if losses else "no record"
-            click.echo(f"{name:<13} {sparkline(losses)}  {ends}")
+            width = shutil.get_terminal_size().columns - len(ends) - 16
+            click.echo(f"{name:<13} {sparkline(losses, width)}  {ends}")
     elif kind == "surprisal":
         with notes_on_stderr():
             score = model.score(**options)

@@ -8,8 +8,9 @@ from __future__ import annotations
 import click
 
 from escriba.cli.options import json_option, print_json
-from escriba.cli.score import figures_of
+from escriba.cli.score import figures_of, print_conventions
 from escriba.cli.write import notes_on_stderr
+from escriba.errors import TextError
 
 __all__ = ["rank_command"]
 
@@ -50,8 +51,7 @@ def rank_command(model: str, texts: tuple[str, ...], word: str | None, after: st
             click.echo(f"{number:>6,}  {score.log_likelihood:12.3f} nats  {score.bits_per_char:7.4f} bits per character  {score.text!r}")
     if place is not None:
         click.echo(f"{word!r} is number {place:,} of {len(ranked):,} orders", err=True)
-    if ranked:
-        click.echo(f"convention: {ranked[0].convention}", err=True)
+    print_conventions(shown)
 
 
 def _given(texts: tuple[str, ...]) -> list[str]:
@@ -62,4 +62,10 @@ def _given(texts: tuple[str, ...]) -> list[str]:
     from escriba.settings import TextSettings
     from escriba.text.files import TextFile
 
-    return [line for line in lines_in(TextFile(None, TextSettings().encoding).texts()) if line]
+    file = TextFile(None, TextSettings().encoding)
+    lines = [line for line in lines_in(file.texts()) if line]
+    for note in file.notes:
+        click.echo(f"note: {note}", err=True)
+    if not lines:
+        raise TextError("standard input holds no text to rank", expected="texts, one a line")
+    return lines

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from escriba.results import Score
     from escriba.text.files import TextFile
 
-__all__ = ["score_command", "texts_of"]
+__all__ = ["figures_of", "print_conventions", "score_command", "texts_of"]
 
 BAR_EVERY = 64
 """Lines after which the bar moves on."""
@@ -85,7 +85,7 @@ def score_command(
     for number, score in enumerate(scores):
         shown = score.text if len(score.text) <= 60 else score.text[:57] + "..."
         share = score.more_surprising_than
-        known = "" if share is None else f"  more surprising than {share:.1%} of held-out texts of this length"
+        known = "" if share is None else f"  more surprising than {share:.1%} of {loaded.usual.beside(score.symbols)}"
         click.echo(
             f"{score.log_likelihood:12.3f} nats  {score.bits_per_char:7.4f} bits per character  "
             f"perplexity {score.perplexity:9.3f}  {score.symbols:,} symbols  {shown!r}{known}"
@@ -94,7 +94,13 @@ def score_command(
             click.echo(f"{'':12} {verdicts[number]}")
         if symbols:
             _print_table(loaded, score)
-    click.echo(f"convention: {scores[0].convention}", err=True)
+    print_conventions(scores)
+
+
+def print_conventions(scores: Iterable[Score]) -> None:
+    """What was measured, on standard error: a line, or several where unseen symbols make a difference."""
+    for line in dict.fromkeys(score.convention for score in scores):
+        click.echo(f"convention: {line}", err=True)
 
 
 def figures_of(score: Score) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def notes_on_stderr() -> Iterator[None]:
 def _length(ctx: click.Context, parameter: click.Parameter, value: str) -> int | None:
     if value.lower() == "none":
         return None
-    if not value.isdecimal():
+    if not value.isdecimal() or len(value) > 18:
         raise click.BadParameter(f"{value!r} is neither a number of characters nor 'none'")
     return int(value)
 
@@ -86,7 +86,11 @@ def _temperatures(ctx: click.Context, parameter: click.Parameter, value: str | N
 @click.option("--unique", is_flag=True, help="Write no text twice.")
 @click.option("--min-length", type=click.IntRange(0), metavar="N", help="Write no text of fewer characters.")
 @click.option("--max-length", type=click.IntRange(0), metavar="N", help="Write no text that does not end by itself within N characters.")
-@click.option("--novel", is_flag=True, help="Write no text that stands in the training text: as a document, or as a whole line or lines.")
+@click.option(
+    "--novel",
+    is_flag=True,
+    help="Write only what is not in the training text: new documents; of a stream new lines, one a text without -l and --stop.",
+)
 @click.option("--against", multiple=True, metavar="FILE", help="With --novel: the training text, if it is elsewhere now, or another one.")
 @click.option("--seed", type=click.IntRange(0), metavar="N", help="The same seed writes the same text. [default: another one each time]")
 @click.option("--stop", multiple=True, help="End before this string; may be given several times. \\n is a line's end.")
@@ -123,9 +127,13 @@ def generate_command(
         raise SettingsError("--against without --novel", expected="--novel beside it")
     if novel:
         wanted["keep"] = partial(loaded.is_novel, against=against or None)
+        if not stops and loaded.tokenizer.eos_id is None and _is_default(ctx, "length"):
+            stops = ("\n",)
     if "max_length" in wanted and _is_default(ctx, "length"):
         length = None
     options = {"stop": stops, **given({"begins": begins, **sampling})}
+    if sampling["temperature_cycle"] == ():
+        raise SettingsError("--temperature-cycle names no temperature", expected="several, such as 0.3,0.8,1.2")
     if temperatures and "temperature_cycle" in options:
         raise SettingsError("--temperature with --temperature-cycle", expected="one of them")
     _check_beam(ctx, beam)
@@ -145,7 +153,7 @@ def generate_command(
             return
         if length is None and (max_length is None or beam is not None):
             raise SettingsError(
-                f"--length none with {'--beam' if beam is not None else 'several texts, or with --json'}",
+                f"--length none with {'--beam' if beam is not None else 'several texts, --json, --unique, --min-length or --novel'}",
                 expected="a number of characters, or one text alone",
             )
         with notes_on_stderr():
@@ -160,20 +168,29 @@ def generate_command(
                     blocks.append((temperature, loaded.generate(texts, length, samples=samples, seed=seed, **values)))
         if as_json:
             print_json({"texts": [{**made.as_dict(), "temperature": t} for t, block in blocks for made in block]})
-            return
-        lines = loaded.tokenizer.eos_id is not None and all("\n" not in made for _, block in blocks for made in block)
-        for temperature, block in blocks:
-            if len(blocks) > 1:
-                click.echo(f"--- temperature {temperature:g} ---", file=sink)
-            for made in block:
-                click.echo(made.continuation if no_prompt else made, file=sink)
-                if not lines:
-                    click.echo("-" * 40, file=sink)
+        else:
+            _print(blocks, sink, no_prompt=no_prompt, may_be_lines=loaded.tokenizer.eos_id is not None or "\n" in stops)
     finally:
         if sink is not None:
             sink.close()
-    if beam is None:
+    if beam is None and not as_json:
         click.echo(f"seed {seed}", err=True)
+    if not any(block for _, block in blocks):
+        ctx.exit(1)  # a note has said why
+
+
+def _print(blocks: list[tuple[float | None, list[Text]]], sink: TextIO | None, *, no_prompt: bool, may_be_lines: bool) -> None:
+    """Texts one below the other: each on its line, or with a rule after each if there are several."""
+    shown = [(temperature, [made.continuation if no_prompt else made for made in block]) for temperature, block in blocks]
+    texts = [text for _, block in shown for text in block]
+    rule = len(texts) > 1 and not (may_be_lines and all("\n" not in text for text in texts))
+    for temperature, block in shown:
+        if len(shown) > 1:
+            click.echo(f"--- temperature {temperature:g} ---", file=sink)
+        for text in block:
+            click.echo(text, file=sink)
+            if rule:
+                click.echo("-" * 40, file=sink)
 
 
 def _is_default(ctx: click.Context, name: str) -> bool:

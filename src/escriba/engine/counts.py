@@ -12,22 +12,21 @@ Shapes: B batch, T time, V vocabulary, M n-grams, N any number.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from escriba.engine.ngrams import Ids, NGrams
 from escriba.engine.protocol import Array, Engine, Floats, Reading, State
-from escriba.errors import CheckpointError
+from escriba.errors import CheckpointError, SettingsError
 from escriba.settings import ModelSettings
 
-__all__ = ["CountsEngine", "to_arpa"]
+__all__ = ["CountsEngine"]
 
 MOST_COUNT = 2**53
 """Counts up to here are exact in float64."""
-READ_AT_ONCE = 2**20
+READ_AT_ONCE = 2**18
 """Symbols that are looked up at once where no distributions are asked for: their nodes take some tens of megabytes."""
 
 
@@ -53,13 +52,15 @@ class CountsEngine(Engine):
         counts, discounts = _checked(settings, weights)
         self.settings, self.vocab_size = settings, vocab_size
         self.ngrams = grams = NGrams(weights["ngrams.keys"], vocab_size, settings.order)
-        level_M = np.repeat(np.arange(len(grams.ends) - 1), np.diff(grams.ends))
-        taken_M = discounts[level_M, np.minimum(counts, 3) - 1]
-        nodes = len(counts) + 1
+        nodes, share_M = len(counts) + 1, np.empty(len(counts))
+        for level, (start, end) in enumerate(zip(grams.ends, grams.ends[1:], strict=False)):
+            share_M[start - 1 : end - 1] = discounts[level, np.minimum(counts[start - 1 : end - 1], 3) - 1]  # what each loses
         total = np.bincount(grams.parents, weights=counts, minlength=nodes)
-        lost = np.bincount(grams.parents, weights=taken_M, minlength=nodes)
+        lost = np.bincount(grams.parents, weights=share_M, minlength=nodes)
         self.gamma: Floats = np.divide(lost, total, out=np.ones(nodes), where=total > 0)
-        self.share: Floats = (counts - taken_M) / total[grams.parents]
+        np.subtract(counts, share_M, out=share_M)
+        self.share: Floats = np.divide(share_M, total[grams.parents], out=share_M)
+        del total, lost
         self._root_V: Floats = np.full(vocab_size, self.gamma[0] / vocab_size)
         self._root_V[grams.symbols[: grams.children[1]]] += self.share[: grams.children[1]]
         self.prob = self.share.copy()
@@ -71,7 +72,9 @@ class CountsEngine(Engine):
             lower[start:end] = self.prob[own]
 
     def initial_state(self, batch_size: int) -> State:
-        """The root: nothing was read."""
+        """The root: nothing was read. See `Engine.initial_state`."""
+        if batch_size < 1:
+            raise SettingsError(f"batch_size is {batch_size}", expected="1 or more")
         return ((np.zeros(batch_size, np.int64),),)
 
     def step(self, ids: npt.ArrayLike, state: State) -> tuple[Array, State]:
@@ -188,40 +191,3 @@ def _checked(settings: ModelSettings, weights: Mapping[str, np.ndarray]) -> tupl
             expected=f"{settings.order} rows of three numbers, above 0 and up to 1, 2 and 3",
         )
     return counts.astype(np.int64, copy=False), discounts.astype(np.float64, copy=False)
-
-
-def to_arpa(engine: CountsEngine, symbols: Sequence[str], *, begins: int | None = None) -> Iterator[str]:
-    """The lines of the model in the ARPA format, which other programs read: the interpolated model in the form that backs off.
-
-    Args:
-        engine: the model.
-        symbols: a word without blanks for each id, such as "U+0041"; one of them should be "<unk>".
-        begins: the id that begins and ends documents, which is then written as "<s>" where it begins, and as "</s>" where it ends.
-    """
-    grams, log10 = engine.ngrams, math.log(10)
-    words = list(symbols)
-    first_children = {int(symbol) for symbol in grams.symbols[: grams.children[1]]}
-    unseen = [one for one in range(engine.vocab_size) if one not in first_children]
-    yield "\\data\\"
-    sizes = [size for size in grams.sizes if size]
-    for n, size in enumerate(sizes, 1):
-        yield f"ngram {n}={size + (len(unseen) + (2 if begins is None else 1) if n == 1 else 0)}"
-    texts: list[tuple[str, ...]] = [()]
-    for n, (start, end) in enumerate(zip(grams.ends, grams.ends[1:], strict=False), 1):
-        yield f"\n\\{n}-grams:"
-        if n == 1:
-            floor = math.log(engine.gamma[0] / engine.vocab_size) / log10
-            yield from (f"{floor:.9g}\t{words[one]}" for one in unseen)
-        if n == 1 and begins is None:  # readers of the format want both
-            yield from ("-99\t<s>", "-99\t</s>")
-        elif n == 1:
-            node = int(grams.child(np.zeros(1, np.int64), np.array([begins]), 0)[0])
-            yield f"-99\t<s>\t{math.log(engine.gamma[node]) / log10 if node >= 0 else 0:.9g}"
-        for node in range(start, end):
-            context, symbol = texts[int(grams.parents[node - 1])], int(grams.symbols[node - 1])
-            as_begun = ("<s>",) if n == 1 and symbol == begins else (*context, words[symbol])
-            texts.append(as_begun)
-            word = "</s>" if symbol == begins else words[symbol]
-            backoff = "" if n == len(sizes) or as_begun == ("<s>",) else f"\t{math.log(engine.gamma[node]) / log10:.9g}"
-            yield f"{math.log(engine.prob[node - 1]) / log10:.9g}\t{' '.join((*context, word))}{backoff}"
-    yield "\n\\end\\"

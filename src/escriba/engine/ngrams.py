@@ -84,7 +84,7 @@ class NGrams:
         self.children = np.zeros(len(keys) + 2, np.int64)
         np.cumsum(np.bincount(self.parents, minlength=len(keys) + 1), out=self.children[1:])
         self.suffix = np.zeros(len(keys) + 1, np.int64)
-        for above, start, end in zip([1, *self.ends], self.ends[1:], self.ends[2:], strict=False):
+        for above, start, end in zip(self.ends, self.ends[1:], self.ends[2:], strict=False):
             self.suffix[start:end] = suffixes(keys[start - 1 : end - 1], self.suffix, keys[above - 1 : start - 1], above, vocab_size)
         if (self.suffix < 0).any():
             raise CheckpointError("an n-gram is there whose end is not", expected="every n-gram without its first symbol")

@@ -65,6 +65,16 @@ class Reading(NamedTuple):
         columns = [None if column[0] is None else np.concatenate(column, axis=1) for column in zip(*parts, strict=True)]
         return cls(*columns)  # type: ignore[arg-type]
 
+    @classmethod
+    def beside(cls, parts: Sequence[Reading]) -> Reading:
+        """One reading of several of other rows, in their order.
+
+        Args:
+            parts: one or more, of the same length in time, in which the same was asked for.
+        """
+        columns = [None if column[0] is None else np.concatenate(column) for column in zip(*parts, strict=True)]
+        return cls(*columns)  # type: ignore[arg-type]
+
 
 class Engine(abc.ABC):
     """A model made to run. Engines hold weights and nothing else: what changes is in the states, which the caller carries.
@@ -135,7 +145,7 @@ class Engine(abc.ABC):
         return state
 
     def read(self, ids: npt.ArrayLike, targets: npt.ArrayLike, state: State, *, ranks: bool = False, top: int = 0) -> tuple[Reading, State]:
-        """How likely each of T symbols a row was to come, in chunks of bounded memory: `advance`, of which only that is kept.
+        """How likely each of T symbols a row was to come, in pieces of bounded memory: `advance`, of which only that is kept.
 
         Args:
             ids: integers of shape (B, T): what is read, T at least 1.
@@ -151,6 +161,12 @@ class Engine(abc.ABC):
             SettingsError: as for `step`.
         """
         ids_BT, targets_BT = self.checked_ids(ids, state, axes=2), self.checked_ids(targets, state, axes=2)
+        rows = max(1, 4 * _LOGITS_PER_CHUNK // self.vocab_size)
+        if len(ids_BT) > rows:  # one step's logits of all would be too many
+            cuts = [slice(start, start + rows) for start in range(0, len(ids_BT), rows)]
+            each = [state_rows(state, range(len(ids_BT))[cut]) for cut in cuts]
+            read = [self.read(ids_BT[cut], targets_BT[cut], own, ranks=ranks, top=top) for cut, own in zip(cuts, each, strict=True)]
+            return Reading.beside([one for one, _ in read]), join_states([after for _, after in read])
         chunk = time_chunk(len(ids_BT), self.vocab_size)
         parts = []
         for start in range(0, ids_BT.shape[1], chunk):

@@ -82,8 +82,7 @@ class TorchEngine(Engine):
         cuts = [slice(start, start + rows) for start in range(0, len(ids_BT), rows)]
         with self._running():
             read = [self._read_rows(ids_BT[cut], targets_BT[cut], state_rows(state, range(len(ids_BT))[cut]), ranks, top) for cut in cuts]
-        columns = [None if column[0] is None else np.concatenate(column) for column in zip(*(one for one, _ in read), strict=True)]
-        return Reading(*columns), join_states([after for _, after in read])  # type: ignore[arg-type]
+        return Reading.beside([one for one, _ in read]), join_states([after for _, after in read])
 
     def _read_rows(self, ids_BT: Ids, targets_BT: Ids, state: State, ranks: bool, top: int) -> tuple[Reading, State]:
         """`read` of rows that are few enough for one step's logits of all."""

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from escriba.engine.protocol import Engine, Floats, state_rows
+from escriba.engine.protocol import Engine, Floats, Ids, state_rows
 from escriba.engine.sampling import likeliest, log_softmax
 from escriba.errors import SettingsError
-from escriba.inference.drawing import no_repeat_bans
+from escriba.inference.drawing import REMEMBERED, no_repeat_bans
 from escriba.inference.ending import Ending, FinishReason, checked_length, checked_stops
 from escriba.inference.reading import Reader, as_texts
 from escriba.settings import SampleSettings
@@ -38,7 +38,7 @@ class Beam:
         prompt: as it was given.
         text: what was found after it.
         log_likelihood: nats, of `ids` after the prompt under the model itself; a final ``<eos>`` is not counted. It equals the text's
-            score after the prompt.
+            score after the prompt wherever the text gives `ids`, as for a `Generated`.
         normalized: what the texts are ordered by: the log-likelihood divided by the number of symbols to the power of
             `length_penalty`, both with what ended the text: ``<eos>``, or a stop string.
         finish_reason: "stop", "length" or "eos", as for a `Generated`.
@@ -74,9 +74,9 @@ class _Path:
 class BeamSearch:
     """Finds likely texts.
 
-    At each step every beginning is continued by every symbol, and the `width` likeliest of all these stay. Those that have ended leave
-    with their place. So a width of 1 is greedy writing, and a width that nothing has to leave finds the likeliest text of all. Likely
-    texts of a model of characters are dull and repeat themselves; `no_repeat` helps.
+    At each step every beginning is continued by every symbol, and the `width` likeliest of all these stay. Those of them that have ended
+    are set aside; what the others grow into may fill all places again. So a width of 1 is greedy writing, and a width that nothing has to
+    leave finds the likeliest text of all. Likely texts of a model of characters are dull and repeat themselves; `no_repeat` helps.
 
     Args:
         engine: what runs the model.
@@ -123,7 +123,7 @@ class BeamSearch:
         (text,) = as_texts([prompt], "prompt")
         stops = checked_stops([tokenizer.normalize(one) for one in as_texts(stop, "stop")])
         ids, unknown = reader.encode(text)
-        before = () if no_repeat is None else ids.tolist()
+        before = ids[-REMEMBERED:]
         position = reader.skip(reader.begin(), ids)
         ending = Ending(tokenizer.decoder(), length=checked_length(length), stop=stops, eos_id=tokenizer.eos_id)
         most = length * (_BYTES_OF_A_CHARACTER if tokenizer.kind == "byte" else 1) + 1
@@ -132,7 +132,7 @@ class BeamSearch:
         log_probs_V, state = reader.next_log_probs(position)
         log_probs_BV = log_probs_V[None, :]
         while paths:
-            bans = [no_repeat_bans((*before, *path.ids), no_repeat, reader.banned, tokenizer.vocab_size) for path in paths]
+            bans = [self._bans(before, path, no_repeat) for path in paths]
             parents, tokens = _candidates(log_probs_BV, [sum(path.log_probs) for path in paths], bans, width)
             grown = [
                 (parent, paths[parent].longer(token, float(log_probs_BV[parent, token])))
@@ -148,6 +148,14 @@ class BeamSearch:
                 log_probs_BV = log_softmax(logits_BV)
         notices = (reader.notice(unknown),) if unknown else ()
         return [self._beam(text, path, length_penalty, notices) for path in _best(done, length_penalty)]
+
+    def _bans(self, before: Ids, path: _Path, no_repeat: int | None) -> tuple[int, ...]:
+        """What must not follow a path; `before`: the end of the prompt, in which a repeated run is looked for, too."""
+        reader = self._reader
+        if no_repeat is None:
+            return reader.banned
+        ids = np.concatenate([before, np.array(path.ids, dtype=np.int64)])
+        return no_repeat_bans(ids, no_repeat, reader.banned, reader.tokenizer.vocab_size)
 
     def _beam(self, prompt: str, path: _Path, length_penalty: float, notices: tuple[str, ...]) -> Beam:
         assert path.ending.finished is not None

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from escriba.errors import SettingsError
+from escriba.inference.drawing import is_certain
 from escriba.inference.ending import checked_begins, checked_length, checked_room
 from escriba.inference.generator import Generated, Generator, Start
 from escriba.inference.reading import as_texts, fresh_seed, uniform_stream
@@ -112,7 +113,8 @@ def collect(
     What is not kept is written anew with another row of the same seed. The k-th text tried for prompt p of P is that of row
     ``p * samples + k`` of the call, and from ``k = samples`` on of row ``P * samples + (k - samples) * P + p``: so what is kept
     is a part of what the seed would give, and the first of it that will do. A text thus has the probability that the model
-    gives it among those that are wanted: no end is forced or forbidden.
+    gives it among those that are wanted: no end is forced or forbidden. Where nothing is left to chance (`is_certain`), no more texts are
+    written than are asked for, and only one if they have to be unlike each other.
 
     Args:
         generator: what writes.
@@ -134,12 +136,13 @@ def collect(
         raise SettingsError(f"samples is {samples!r}", expected="1 or more")
     texts, stops = as_texts(prompts, "prompts"), as_texts(stop, "stop")
     written_length = _written_length(generator, wanted, length, stops)
-    checked_room(checked_begins(begins), written_length)
+    checked_room(generator.tokenizer.normalize(checked_begins(begins)), written_length if wanted.max_length is None else wanted.max_length)
     chosen = fresh_seed() if seed is None else seed
     uniform_stream(chosen, 0)
     settings = settings or SampleSettings()
     open_prompts = [_Prompt(number, generator.start(text, begins)) for number, text in enumerate(texts)]
-    cap = max(_LEAST_TRIES, _TRIES * samples)
+    certain = is_certain(settings)
+    cap = (1 if wanted.unique else samples) if certain else max(_LEAST_TRIES, _TRIES * samples)
     seen: set[str] = set()
     refused: Counter[str] = Counter()
 
@@ -166,7 +169,9 @@ def collect(
     notice = None
     if len(kept) < samples * len(texts):
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in refused.most_common())
-        notice = f"{len(kept):,} of the {samples * len(texts):,} texts asked for: of {written:,} that were written, {reasons}"
+        why = [f"of {written:,} that were written, {reasons}"] if refused else []
+        why += ["with temperature 0 or top_k 1 a prompt has but one text"] if certain else []
+        notice = f"{len(kept):,} of the {samples * len(texts):,} texts asked for: {'; '.join(why)}"
     notices = tuple(dict.fromkeys(notice for prompt in open_prompts for notice in prompt.start.notices))
     return Collected(kept, written, dict(refused), notice, notices)
 
@@ -202,7 +207,7 @@ def _written_length(generator: Generator, wanted: Wanted, length: int | None, st
             f"max_length is {wanted.max_length} and length {length}: every text would be cut before it is too long",
             expected="a greater length, or none",
         )
-    if not generator.ends_documents and not stops:
+    if generator.tokenizer.eos_id is None and not stops:
         raise SettingsError(
             f"max_length is {wanted.max_length}, and this model's texts never end by themselves: it learnt one stream, not documents",
             expected="a stop string beside it",

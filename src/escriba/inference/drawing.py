@@ -16,9 +16,9 @@ from escriba.engine.protocol import Ids
 from escriba.engine.sampling import Sampling, repeats
 from escriba.settings import SampleSettings
 
-__all__ = ["Drawing", "no_repeat_bans"]
+__all__ = ["REMEMBERED", "Drawing", "is_certain", "no_repeat_bans"]
 
-_REMEMBERED = 100_000
+REMEMBERED = 100_000
 """Symbols in which a repeated run is looked for: a text without a length may go on for ever, and memory may not."""
 
 
@@ -33,8 +33,8 @@ class Drawing:
         settings: how symbols are drawn.
         banned: ids that are never drawn.
         vocab_size: symbols in the vocabulary.
-        ids: the text so far, the prompt included.
-        place: how many of these stand after the prompt.
+        ids: the text so far, the prompt included; only looked at for `no_repeat`.
+        place: how many symbols stand after the prompt.
 
     Attributes:
         fixed: the sampling of every symbol alike; None where it depends on the text.
@@ -53,14 +53,14 @@ class Drawing:
         self._ids = np.empty(0, dtype=np.int64)
         self._count = 0
         if self._run is not None:
-            self._keep(np.asarray(ids, dtype=np.int64)[-_REMEMBERED:])
+            self._keep(np.asarray(ids, dtype=np.int64)[-REMEMBERED:])
 
     def sampling(self) -> Sampling:
         """How the next symbol is drawn."""
         chosen = self._cycle[self._place % len(self._cycle)]
         if self._run is None:
             return chosen
-        bans = no_repeat_bans(self._ids[max(0, self._count - _REMEMBERED) : self._count], self._run, self._banned, self._vocab_size)
+        bans = no_repeat_bans(self._ids[max(0, self._count - REMEMBERED) : self._count], self._run, self._banned, self._vocab_size)
         return replace(chosen, banned=bans) if len(bans) > len(self._banned) else chosen
 
     def push(self, token: int) -> None:
@@ -69,7 +69,7 @@ class Drawing:
         if self._run is None:
             return
         if self._count == len(self._ids):
-            self._keep(self._ids[-_REMEMBERED:])
+            self._keep(self._ids[-REMEMBERED:])
         self._ids[self._count] = token
         self._count += 1
 
@@ -77,6 +77,11 @@ class Drawing:
         """Puts the symbols at the head of a larger place."""
         self._count = len(ids)
         self._ids = np.concatenate([ids, np.empty(max(256, len(ids)), dtype=np.int64)])
+
+
+def is_certain(settings: SampleSettings) -> bool:
+    """Whether nothing is left to chance: a prompt has but one text."""
+    return settings.top_k == 1 or not any(settings.temperature_cycle or (settings.temperature,))
 
 
 def no_repeat_bans(ids: Sequence[int] | Ids, run: int | None, banned: tuple[int, ...], vocab_size: int) -> tuple[int, ...]:

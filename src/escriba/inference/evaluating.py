@@ -141,14 +141,16 @@ def measure(
         if len(ids_N) < 2:
             raise TextError(f"a text of {len(ids_N)} symbols has none to foretell from another", expected="2 or more")
         if tokenizer.eos_id is None:  # the first symbol is not scored
-            first = part.pieces[0][:1] if tokenizer.kind == "byte" else tokenizer.decode(ids_N[:1])
-            first_characters, first_bytes = len(first), 1 if tokenizer.kind == "byte" else len(first.encode("utf-8", "surrogatepass"))
+            left = part.pieces[0][:1] if tokenizer.kind == "byte" else tokenizer.decode(ids_N[:1])
+            first_characters, first_bytes = len(left), 1 if tokenizer.kind == "byte" else len(left.encode("utf-8", "surrogatepass"))
         block = window
         nats_K = _windows(engine, ids_N, window, told)
         scored_N = ids_N[1:]
+        is_stream = tokenizer.eos_id is None
+        first = "the text's first symbol not" if is_stream else "documents one after another, the <eos> after each counted"
         line = (
-            f"fresh windows of {window:,} symbols laid end to end, each from a state of zero, all scored; the text's first symbol not"
-            f"{'; <eos> counted' if tokenizer.eos_id is not None else ''}{seen}; standard error over windows"
+            f"fresh windows of {window:,} symbols laid end to end, each from a state of zero, all scored; {first}{seen}; "
+            "standard error over windows"
         )
     elif encoded.offsets is not None:
         starts = encoded.offsets[:-1]

@@ -7,7 +7,6 @@ docs/reference/format.md.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,18 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from escriba.errors import CheckpointError
-from escriba.tensorfile import read_tensors, replace_file, sha256, tensor_bytes
+from escriba.inference.lines import lines_in
+from escriba.tensorfile import json_hashes, read_tensors, replace_file, tensor_bytes
 
-__all__ = ["FINGERPRINT", "KnownLines", "contains", "load_fingerprint", "make_fingerprint", "save_fingerprint"]
+__all__ = ["FINGERPRINT", "Hashes", "KnownLines", "contains", "load_fingerprint", "make_fingerprint", "save_fingerprint"]
 
 FINGERPRINT = "fingerprint.safetensors"
 VERSION = 1
 MOST_BYTES = 2_000_000_000
-LINE_END = re.compile(r"\r\n|\r|\n")
 Hashes = NDArray[np.uint64]
 
 
-def make_fingerprint(documents: Iterable[str]) -> Hashes:
+def make_fingerprint(documents: Iterable[str], before: Hashes | None = None) -> Hashes:
     """The hashes of documents, sorted, each once; a second or two for a million.
 
     A hash is the BLAKE2b digest of 8 bytes of the document in UTF-8, the first byte the highest. A document that is not among D others has
@@ -35,16 +34,19 @@ def make_fingerprint(documents: Iterable[str]) -> Hashes:
 
     Args:
         documents: in the Unicode form in which they were learnt.
+        before: hashes of documents that were learnt before them.
 
     Returns:
         uint64, (D,), rising; D: how many different ones there are.
     """
-    return np.unique(_hashes(documents))
+    own = np.unique(_hashes(documents))
+    return own if before is None else np.union1d(own, before)
 
 
 def _hashes(texts: Iterable[str]) -> Hashes:
-    blake2b = hashlib.blake2b
-    digests = b"".join(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest() for text in texts)
+    blake2b, digests = hashlib.blake2b, bytearray()
+    for text in texts:
+        digests += blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return np.frombuffer(digests, ">u8").astype(np.uint64)
 
 
@@ -74,10 +76,18 @@ def load_fingerprint(folder: Path) -> Hashes | None:
     path = folder / FINGERPRINT
     if not path.exists():
         return None
+    try:
+        return _read(path)
+    except CheckpointError as error:
+        hint = error.hint or "delete the file: the text is read again then"
+        raise CheckpointError(error.met, expected=error.expected, hint=hint) from error
+
+
+def _read(path: Path) -> Hashes:
     if (size := path.stat().st_size) > MOST_BYTES:
         raise CheckpointError(f"{path} has {size:,} bytes", expected=f"at most {MOST_BYTES:,}")
     arrays, metadata = read_tensors(path)
-    for name, value in _binding(folder).items():
+    for name, value in _binding(path.parent).items():
         if (met := metadata.pop(name, None)) != value:
             if name == "fingerprint_version":
                 raise CheckpointError(f"{path}: {name} is {met!r}", expected=f"{value}", hint="upgrade Escriba, or delete the file")
@@ -96,35 +106,19 @@ def load_fingerprint(folder: Path) -> Hashes | None:
 
 def _binding(folder: Path) -> dict[str, Any]:
     """What the metadata say: the file's version, and the hashes of the two files for which it was written."""
-    try:
-        hashes = {f"{name}_sha256": sha256((folder / f"{name}.json").read_bytes()) for name in ("config", "tokenizer")}
-    except OSError as error:
-        raise CheckpointError(f"{error.filename} cannot be read: {error.strerror}", expected="a whole model folder") from error
-    return {"fingerprint_version": VERSION, **hashes}
+    return {"fingerprint_version": VERSION, **json_hashes(folder, "config", "tokenizer")}
 
 
 class KnownLines:
-    """The lines of a stream, by their hashes in order.
+    """The lines of a stream, by their hashes.
 
     Args:
         pieces: the stream, which they make joined.
     """
 
     def __init__(self, pieces: Iterable[str]) -> None:
-        parts, rest = [], ""
-        for piece in pieces:
-            *lines, rest = LINE_END.split(rest + piece)
-            parts.append(_hashes(lines))
-        self._in_order: Hashes = np.concatenate([*parts, _hashes([rest])])
-        self._order = np.argsort(self._in_order, kind="stable")
-        self._sorted = self._in_order[self._order]
+        self._hashes = make_fingerprint(lines_in(pieces))
 
-    def contains(self, text: str) -> bool:
-        """Whether a text stands there as a whole line, or as several, one after the other; line ends around it do not count."""
-        own = _hashes(LINE_END.split(text.strip("\r\n")))
-        first, last = np.searchsorted(self._sorted, own[0], "left"), np.searchsorted(self._sorted, own[0], "right")
-        starts = self._order[first:last]
-        for i, line in enumerate(own[1:], 1):
-            starts = starts[starts + i < len(self._in_order)]
-            starts = starts[self._in_order[starts + i] == line]
-        return bool(len(starts))
+    def contains(self, line: str) -> bool:
+        """Whether a line stands there whole."""
+        return contains(self._hashes, line)

@@ -39,7 +39,9 @@ class Generated:
         prompt: as it was given.
         text: what was written after it, what it had to begin with included.
         log_likelihood: nats, of `ids` after the prompt, under the model itself (before bans, temperature and filters); a final
-            ``<eos>`` is not counted. It equals the text's score after the prompt.
+            ``<eos>`` is not counted. It equals the text's score after the prompt wherever the text, cut into symbols again, gives `ids`:
+            not where its end cuts a word, nor where the model wrote what no text is cut into (two words without a blank between
+            them, bytes that are no character, an accent apart from its letter).
         seed: of the call.
         row: the row's number in the call.
         finish_reason: "stop" before a stop string, "length" at the length, "eos" where the model ended the document.
@@ -133,9 +135,9 @@ class Generator:
         self._reader = Reader(engine, tokenizer)
 
     @property
-    def ends_documents(self) -> bool:
-        """Whether the model writes documents, which end by themselves."""
-        return self._reader.tokenizer.eos_id is not None
+    def tokenizer(self) -> Tokenizer:
+        """What cuts texts into its symbols."""
+        return self._reader.tokenizer
 
     def generate(
         self,

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from escriba.engine.protocol import Floats
 from escriba.errors import SettingsError
+from escriba.inference.drawing import is_certain
 from escriba.inference.writer import Writer
 
 __all__ = ["Choice", "Kind", "Picker"]
@@ -61,7 +62,7 @@ class Picker:
 
     Symbols and words are the likeliest, exactly, the likeliest first (words while the search is short enough: 256 symbols read). A word
     goes as far as the next blank, which belongs to it, or the end of the document. Lines are drawn, for nobody can look through them all:
-    each is another one, and what is likelier stands first.
+    each is another one, and what is likelier stands first; where nothing is left to chance there is one.
 
     Args:
         writer: stands behind the text so far; it is left as it is.
@@ -177,7 +178,9 @@ class Picker:
         return True
 
     def _go(self, writer: Writer) -> None:
-        self._before.append((self._writer, self._choices, self._kind))
+        # Symbols and words can be found again; drawn lines cannot. Not to keep them all keeps a long text's history small.
+        kept = self._choices if self._kind == "line" else None
+        self._before.append((self._writer, kept, self._kind))
         self._writer, self._choices = writer, None
 
     def _symbols(self) -> list[Choice]:
@@ -221,7 +224,7 @@ class Picker:
 
     def _lines(self) -> list[Choice]:
         found: dict[str, Choice] = {}
-        for _ in range(_LINES_TRIED * self._most):
+        for _ in range(1 if is_certain(self._writer.settings) else _LINES_TRIED * self._most):
             self._drawn += 1
             branch = self._writer.fork(seed=self._seed + self._drawn)
             line = branch.write(_LONGEST_LINE, stop="\n")

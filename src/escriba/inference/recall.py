@@ -7,15 +7,18 @@ match is found in `verbatim.py`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from escriba.errors import SettingsError, TextError
+from escriba.inference.lines import lines_in
 from escriba.inference.verbatim import SEED_LENGTH, find_matches
+from escriba.text.plain import LINE_END, split
 
 __all__ = ["LENGTHS", "Passage", "Recall", "RecalledLine", "recall"]
 
@@ -23,10 +26,10 @@ LENGTHS = (4, 8, 12, 16, 24, 32, 50, 100)
 """Of the stretches whose novel share is told."""
 LEAST = 20
 MOST_PASSAGES = 20
-LONGEST_LINE = 1_000  # characters of a line, before and after where a passage begins, that are kept to show it
+LONGEST_LINE = 1_000  # characters of a line or document, before and after where a passage begins, that are kept to show it
 SHOWN = 70
 BAR = 30
-LINE_END = re.compile(r"\r\n|\r|\n")
+CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Passage:
         passage: the passage.
         position: where it first stands in the training text: the character, from 0; in documents counted in its own.
         line: the line there in which it begins, from 1; of documents which of those that were learnt from it is.
-        line_text: that line, or that document; of a line at most 1,000 characters before and after the position.
+        line_text: that line, or that document: at most 1,000 characters before and after the position.
     """
 
     start: int
@@ -77,6 +80,7 @@ class Recall:
             a stretch of that length begins that stands nowhere in the training text, 0 to 1.
         lines: the lines of the text, each marked.
         training_characters: characters of the training text.
+        is_documents: whether that is documents, by which places are counted then, not by lines.
     """
 
     text: str = field(repr=False)
@@ -85,6 +89,7 @@ class Recall:
     novel_share: dict[int, float]
     lines: tuple[RecalledLine, ...] = field(repr=False)
     training_characters: int
+    is_documents: bool = False
 
     @property
     def new_lines(self) -> int:
@@ -100,17 +105,19 @@ class Recall:
         if one is None:
             found = ["longest verbatim passage: none; not one character of the text stands in the training text"]
         else:
+            where = f"document {one.line:,} of those that were learnt" if self.is_documents else f"line {one.line:,}"
             found = [
                 f"longest verbatim passage: {one.length:,} of {len(self.text):,} characters, at character {one.start:,}",
                 f"  {_shown(one.passage)}",
-                f"  in the training text in line {one.line:,}: {_shown(one.line_text)}",
+                f"  in the training text in {where}: {_shown(one.line_text)}",
             ]
         if self.novel_share:
             found += ["", "stretches that do not stand in the training text:"]
         for length, share in self.novel_share.items():
             found.append(f"{length:5} characters {100 * share:6.1f} %  {'█' * round(BAR * share)}".rstrip())
-        found += ["", f"lines: {self.new_lines:,} of {len(self.lines):,} new (+); = stands in the training text as a whole line"]
-        return "\n".join([*found, *(f"{'+' if line.is_new else '='} {line.line}" for line in self.lines)])
+        known = "document, or line of one" if self.is_documents else "line"
+        found += ["", f"lines: {self.new_lines:,} of {len(self.lines):,} new (+); = stands in the training text as a whole {known}"]
+        return "\n".join([*found, *map(_marked, self.lines)])
 
 
 def recall(
@@ -165,6 +172,7 @@ def recall(
         shares,
         tuple(_lines(text, matches.lengths, training, documents)),
         sum(map(len, training)),
+        documents,
     )
 
 
@@ -203,25 +211,35 @@ def _located(text: str, start: int, length: int, training: Sequence[str], docume
     if documents:
         for number, document in enumerate(training, 1):
             if (at := document.find(passage)) >= 0:
-                return Passage(start, length, passage, at, number, document)
+                return Passage(start, length, passage, at, number, document[max(0, at - LONGEST_LINE) : at + LONGEST_LINE])
         return None
     window, before, line = "", 0, 1
     for i, piece in enumerate(training):
         window += piece
         if (at := window.find(passage)) >= 0:
-            begin = window.rfind("\n", 0, at) + 1
             after = i + 1
-            while "\n" not in window[at:] and len(window) - at < LONGEST_LINE and after < len(training):
+            while len(window) - at < LONGEST_LINE and after < len(training) and not LINE_END.search(window, at):
                 window, after = window + training[after], after + 1
-            end = window.find("\n", at)
-            whole = window[max(begin, at - LONGEST_LINE) : min(end if end >= 0 else len(window), at + LONGEST_LINE)]
-            return Passage(start, length, passage, before + at, line + window.count("\n", 0, at), whole)
+            stop = end.start() if (end := LINE_END.search(window, at)) else len(window)
+            whole = window[max(_begin(window, at), at - LONGEST_LINE) : min(stop, at + LONGEST_LINE)]
+            return Passage(start, length, passage, before + at, line + _ends(window, at), whole)
         # what may yet begin a passage, with its line
-        free = max(0, len(window) - length + 1)
-        keep = max(window.rfind("\n", 0, free) + 1, free - LONGEST_LINE)
-        line += window.count("\n", 0, keep)
+        free = max(0, len(window) - max(length, 2) + 1)  # of two characters, CR and LF, the second may be to come
+        keep = max(_begin(window, free), free - LONGEST_LINE)
+        line += _ends(window, keep)
         window, before = window[keep:], before + keep
     return None
+
+
+def _begin(text: str, at: int) -> int:
+    """Where the line begins in which a place is."""
+    return max(text.rfind("\n", 0, at), text.rfind("\r", 0, at)) + 1
+
+
+def _ends(text: str, at: int) -> int:
+    """How many line ends (LF, CRLF or CR) are over before a place."""
+    halves = text.count("\r\n", 0, at) + (text[max(0, at - 1) : at + 1] == "\r\n")
+    return text.count("\n", 0, at) + text.count("\r", 0, at) - halves
 
 
 def _lines(text: str, lengths: NDArray[np.int64], training: Sequence[str], documents: bool) -> Iterator[RecalledLine]:
@@ -239,16 +257,19 @@ def _lines(text: str, lengths: NDArray[np.int64], training: Sequence[str], docum
         yield RecalledLine(line, is_new, len(line) if line in known else longest if longest >= SEED_LENGTH else 0)
 
 
-def _whole_lines(wanted: set[str], training: Iterable[str], documents: bool) -> set[str]:
+def _whole_lines(wanted: set[str], training: Sequence[str], documents: bool) -> set[str]:
     """Those of some lines that are whole lines of the training text."""
-    found, rest = set(), ""
-    for piece in training:
-        *lines, rest = LINE_END.split(rest + piece)
-        found |= wanted.intersection(lines)
-        if documents:
-            found |= wanted.intersection([rest])
-            rest = ""
-    return found | wanted.intersection([rest])
+    if not documents:
+        return wanted.intersection(lines_in(training))
+    longer = (split(one, "line") for one in training if "\n" in one or "\r" in one)
+    return wanted.intersection(training) | wanted.intersection(chain.from_iterable(longer))
+
+
+def _marked(line: RecalledLine) -> str:
+    """A line with its mark, a blank one without; controls, which would command the terminal, are shown as escapes."""
+    if not line.line.strip():
+        return ""
+    return f"{'+' if line.is_new else '='} {CONTROL.sub(lambda met: repr(met[0])[1:-1], line.line)}"
 
 
 def _shown(text: str) -> str:

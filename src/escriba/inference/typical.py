@@ -7,7 +7,6 @@ Shapes: V vocabulary, N symbols, P pieces.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -22,11 +21,12 @@ from escriba.engine.protocol import Engine, Floats, Ids
 from escriba.errors import CheckpointError, SettingsError, TextError, typed
 from escriba.inference.evaluating import Progress, characters_by_id
 from escriba.inference.reading import Reader
-from escriba.tensorfile import canonical_json, read_json, replace_file
+from escriba.tensorfile import DTYPES, canonical_json, data_sha256, read_json, read_tensors, replace_file
 from escriba.text.encoded import EncodedText
 from escriba.text.tokenizer import ByteTokenizer, Tokenizer
+from escriba.weights import COUNTED
 
-__all__ = ["ATS", "FILE", "Group", "Typicality", "load_typical", "measure_typical", "save_typical"]
+__all__ = ["ATS", "FILE", "Group", "Typicality", "load_typical", "measure_typical", "save_typical", "weights_sha256"]
 
 FILE = "typical.json"
 FORMAT_VERSION = 1
@@ -106,6 +106,14 @@ class Typicality:
             found = LEVELS[at - 1] + step * (LEVELS[at] - LEVELS[at - 1])
         least = 1.0 / (min(below.fitted, above.fitted) + 1)
         return float(min(max(found, least), 1.0 - least))
+
+    def beside(self, length: int) -> str:
+        """The held-out texts beside which one of a length is judged, in words."""
+        first, last = self.groups[0].length, self.groups[-1].length
+        if first <= length <= last:
+            return "held-out texts of about this length"
+        end, kind = (first, "shortest") if length < first else (last, "longest")
+        return f"held-out texts of about {end:,.0f} symbols, the {kind} that were measured"
 
     def is_alarm(self, bits_per_char: float, length: int, at: float) -> bool:
         """Whether a text surprises more than all but the share `at` of held-out texts of about its length."""
@@ -199,7 +207,7 @@ def _group(value: Any) -> Group:
 
 
 def _is_number(value: object) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
+    return type(value) is int or (isinstance(value, float) and math.isfinite(value))
 
 
 def measure_typical(
@@ -220,17 +228,23 @@ def measure_typical(
         engine: what runs the model.
         tokenizer: what its ids mean.
         held_out: a text that the model has not learnt from.
-        seed: what pieces are drawn from, and which half each is of.
-        most_symbols: how many symbols are read at most; with fewer, the longest pieces are left out first.
+        seed: what pieces are drawn from, and which half each is of; 0 or more.
+        most_symbols: how many symbols are read at most, 1 or more; with fewer, the longest pieces are left out first.
         progress: called as symbols are read.
 
     Raises:
         TextError: there are not 200 pieces of any length.
+        SettingsError: the seed or the number of symbols is none.
     """
+    for name, value, least in (("seed", seed, 0), ("most_symbols", most_symbols, 1)):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+            raise SettingsError(f"{name} is {value!r}", expected=f"a whole number, {least} or more")
     samples = list(_samples(tokenizer, held_out, seed, most_symbols))
     if not samples:
         raise TextError(
-            f"a held-out part of {len(held_out):,} symbols is too short to tell what is typical", expected=f"{FEWEST} words or documents"
+            f"a held-out part of {len(held_out):,} symbols, of which {min(most_symbols, len(held_out)):,} are read, is too short to tell "
+            "what is typical",
+            expected=f"{FEWEST} words or documents",
         )
     reader, lengths_V = Reader(engine, tokenizer), characters_by_id(tokenizer)
     total, done, groups, others = sum(len(row) for _, rows in samples for row in rows), 0, [], []
@@ -274,8 +288,9 @@ def _samples(tokenizer: Tokenizer, held_out: EncodedText, seed: int, most_symbol
     for length, places in cut.items():
         many = min(len(places), MOST, max(FEWEST, int(share / length)))
         chosen = [places[p] for p in random.permutation(len(places))[:many]]
-        left -= sum(stop - start for start, stop in chosen)
-        if many >= FEWEST and left >= 0:
+        size = sum(stop - start for start, stop in chosen)
+        if many >= FEWEST and size <= left:
+            left -= size
             kept.append((length, [ids_N[start:stop] for start, stop in chosen]))
     return kept
 
@@ -319,31 +334,43 @@ def _documents_by_length(held_out: EncodedText) -> dict[float, list[tuple[int, i
     return found
 
 
-def _hash_of(folder: Path) -> str:
-    digest = hashlib.sha256()
-    path = folder / "model.safetensors"
-    try:
-        with path.open("rb") as file:
-            while block := file.read(2**20):
-                digest.update(block)
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}", expected="a whole model folder") from error
-    return digest.hexdigest()
+def weights_sha256(weights: Mapping[str, np.ndarray]) -> str:
+    """The hash of a model's weights as its folder keeps them, by which they are known again."""
+    return data_sha256({name: np.asarray(array, DTYPES[COUNTED.get(name, "F32")], order="C") for name, array in weights.items()})
 
 
-def save_typical(folder: Path, typicality: Typicality) -> None:
-    """Writes typical.json into a model folder, bound by a hash to the model.safetensors that is there.
+def _sealed_in(folder: Path) -> str:
+    return weights_sha256(read_tensors(folder / "model.safetensors")[0])
+
+
+def save_typical(folder: Path, typicality: Typicality, sealed: str | None = None) -> None:
+    """Writes typical.json into a model folder, bound by a hash to the weights that are there.
+
+    Args:
+        folder: the model's.
+        typicality: what is written.
+        sealed: the hash of the weights on which it was measured; None: those that are there.
 
     Raises:
-        CheckpointError: the folder has no weights, or cannot be written to.
+        CheckpointError: the folder has no weights, or other ones, or cannot be written to.
     """
-    value = {"format": "escriba typical", "format_version": FORMAT_VERSION, "model_sha256": _hash_of(folder), **typicality.to_json()}
+    there = _sealed_in(folder)
+    if sealed not in (None, there):
+        raise CheckpointError(
+            f"{folder} holds other weights than this model, so what is typical for it cannot be kept there",
+            hint="load the model anew, or save this one in a folder of its own",
+        )
+    value = {"format": "escriba typical", "format_version": FORMAT_VERSION, "weights_sha256": there, **typicality.to_json()}
     lines = [f"  {canonical_json(name)}: {canonical_json(value[name])}" for name in value]
     replace_file(folder / FILE, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
 
 
-def load_typical(folder: Path) -> Typicality | None:
+def load_typical(folder: Path, sealed: str | None = None) -> Typicality | None:
     """What typical.json of a model folder says; None if there is none.
+
+    Args:
+        folder: the model's.
+        sealed: the hash of the weights of which it must tell; None: those that are there.
 
     Raises:
         CheckpointError: it is damaged, of a newer version, or of other weights.
@@ -357,12 +384,12 @@ def load_typical(folder: Path) -> Typicality | None:
             raise CheckpointError("it is not what Escriba wrote", expected='"format": "escriba typical"')
         if (version := value.pop("format_version", None)) != FORMAT_VERSION or type(version) is not int:
             raise CheckpointError(f"format_version is {version!r:.60}", expected=f"{FORMAT_VERSION}")
-        sealed = value.pop("model_sha256", None)
+        measured = value.pop("weights_sha256", None)
         found = Typicality.from_json(value)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error.met}", expected=error.expected, hint=_again(folder)) from error
-    if sealed != _hash_of(folder):
-        raise CheckpointError(f"{path} was measured on other weights than those of {folder}", hint=_again(folder))
+    if measured != (sealed or _sealed_in(folder)):
+        raise CheckpointError(f"{path} was measured on other weights than this model's", hint=_again(folder))
     return found
 
 

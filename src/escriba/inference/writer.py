@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
@@ -99,8 +100,8 @@ class Writer:
         self.log_likelihood = 0.0
         self.finished: FinishReason | None = None
         self.notices: tuple[str, ...] = (self._reader.notice(unknown),) if unknown else ()
-        self._ids: list[int] = ids.tolist()
-        self._prompt_length = len(self._ids)
+        self._prompt_ids = ids  # not changed by anybody, so branches share them
+        self._ids: list[int] = []
         self._decoder = tokenizer.decoder()
         self._position = self._reader.skip(self._reader.begin(), ids)
         self._looked: tuple[Floats, State] | None = None  # the next symbol's log-probabilities, once asked for
@@ -108,7 +109,7 @@ class Writer:
     @property
     def ids(self) -> tuple[int, ...]:
         """The ids of the whole text, the prompt's included, without the ``<eos>`` that begins a document."""
-        return tuple(self._ids)
+        return (*self._prompt_ids.tolist(), *self._ids)
 
     @property
     def banned(self) -> tuple[int, ...]:
@@ -189,8 +190,9 @@ class Writer:
         ending = Ending(self._decoder.copy(), length=checked_length(length), stop=stops, eos_id=tokenizer.eos_id)
         if self.finished is not None:
             return ""
-        place = len(self._ids) - self._prompt_length
-        drawing = Drawing(settings or self.settings, self._reader.banned, tokenizer.vocab_size, self._ids, place)
+        settings = settings or self.settings
+        before = () if settings.no_repeat is None else self.ids
+        drawing = Drawing(settings, self._reader.banned, tokenizer.vocab_size, before, len(self._ids))
         written: list[int] = []
         log_probs: list[float] = []
         start = (0, self._position, self._looked)
@@ -232,7 +234,7 @@ class Writer:
         self.text += piece
         return piece
 
-    def fork(self, *, seed: int | None = None) -> Writer:
+    def fork(self, *, seed: int | None = None) -> Self:
         """A second writer that stands where this one stands; the two then know nothing of each other.
 
         Args:

@@ -252,7 +252,15 @@ class NgramLayer(Layer):
     def __init__(self, settings: ModelSettings, input_size: int) -> None:
         super().__init__(settings, settings.window * input_size, ((settings.window - 1) * input_size,))
         self.window = settings.window
+        self.codes = settings.codes and input_size == 1
         self.activation = activation_of(settings)
+
+    def project(self, x: Tensor) -> Tensor:
+        """As every layer's, but of codes in float32 whatever the precision: in bfloat16, 8 binary digits, 300 and 301 are the same."""
+        if not (self.codes and torch.is_autocast_enabled(x.device.type)):
+            return super().project(x)
+        with torch.autocast(x.device.type, enabled=False):
+            return super().project(x)
 
     def step(self, x_BE: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
         """One symbol of each row: the window moves on by one."""

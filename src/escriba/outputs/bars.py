@@ -96,16 +96,18 @@ def marked(pieces: Sequence[str], bits: Sequence[float], width: int = 80) -> str
 
 
 def print_surprisal(pieces: Sequence[str], bits: Sequence[float], stream: TextIO, *, colour: bool | None = None) -> None:
-    """Prints a text with its surprisal: in colour in a terminal, with marks elsewhere.
+    """Prints a text with its surprisal: in colour in a terminal that has 256 colours or more, with marks elsewhere.
 
     Args:
         pieces: the symbols in order.
         bits: the surprisal of each.
         stream: where to.
-        colour: None: what the stream and the environment (NO_COLOR) say.
+        colour: None: what the stream and the environment (NO_COLOR, TERM) say.
     """
     console = Console(file=stream, highlight=False, soft_wrap=True, force_jupyter=False)
-    if console.is_terminal and not console.no_color and not console.is_dumb_terminal if colour is None else colour:
+    # of 16 colours only two are near to any of ours: most of the text would look alike
+    colours = console.is_terminal and not console.no_color and console.color_system in ("256", "truecolor")
+    if colours if colour is None else colour:
         shown = Console(file=stream, highlight=False, soft_wrap=True, force_jupyter=False, force_terminal=True, no_color=False)
         shown.print(coloured(pieces, bits))
     else:

@@ -1,4 +1,4 @@
-"""Curves of a loss over the steps, as inline SVG: no script, no style sheet, no plotting library.
+"""Curves of a loss over the steps, as inline SVG or as a row of bars: no script, no style sheet, no plotting library.
 
 It knows nothing of whose loss it is.
 """
@@ -8,9 +8,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from html import escape
+from itertools import pairwise
 from typing import NamedTuple
 
-__all__ = ["Curve", "Line", "svg", "ticks"]
+__all__ = ["Curve", "Line", "sparkline", "svg", "ticks"]
 
 WIDTH, HEIGHT = 640, 220
 LEFT, RIGHT, TOP, BOTTOM = 44, 28, 22, 24
@@ -62,6 +63,21 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
     power = 10.0 ** math.floor(math.log10(rough))
     step = min((factor * power for factor in (1.0, 2.0, 5.0, 10.0)), key=lambda near: abs(math.log(near / rough)))
     return [number * step for number in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
+
+
+def sparkline(values: Sequence[float], most: int) -> str:
+    """Numbers as a row of bars, the greatest highest; where there are more than `most`, each bar is the mean of its share of them.
+
+    Args:
+        values: in order; what is no finite number is left out.
+        most: bars at most; a row of fewer than 8 would tell nothing, so as many are drawn in any case.
+    """
+    values = [value for value in values if math.isfinite(value)]
+    count = min(len(values), max(most, 8))
+    edges = [len(values) * at // count for at in range(count + 1)] if count else []
+    means = [math.fsum(values[begin:end]) / (end - begin) for begin, end in pairwise(edges)]
+    low, high = min(means, default=0.0), max(means, default=0.0)
+    return "".join("▁▂▃▄▅▆▇█"[int(7 * (mean - low) / ((high - low) or 1.0))] for mean in means)
 
 
 def svg(lines: Sequence[Line]) -> str:

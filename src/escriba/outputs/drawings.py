@@ -24,8 +24,8 @@ __all__ = ["Box", "architecture", "surprisal_text"]
 COLUMNS = 88
 """Characters in a line of coloured text."""
 
-MOST_SYMBOLS = 3_000
-"""Symbols in one picture; a page (HTML) has no such bound."""
+MOST_SYMBOLS, MOST_LINES = 3_000, 300
+"""Symbols and lines in one picture: of more nobody reads a picture, and of 2^16 pixels in height matplotlib makes none."""
 
 
 class Box(NamedTuple):
@@ -101,7 +101,7 @@ def surprisal_text(pieces: Sequence[str], bits: Sequence[float], *, title: str =
     """A text of which each symbol has the colour of its surprisal, and below it what the colours mean.
 
     Args:
-        pieces: the symbols in order; of more than 3,000 the first are shown, and that is said.
+        pieces: the symbols in order; of more than 3,000, or 300 lines, the first are shown, and that is said.
         bits: the surprisal of each.
         title: above the picture.
         below: what is told under it: the convention.
@@ -110,11 +110,11 @@ def surprisal_text(pieces: Sequence[str], bits: Sequence[float], *, title: str =
         MissingExtraError: matplotlib is not installed.
     """
     shown = list(pieces[:MOST_SYMBOLS])
-    more = f" (the first {MOST_SYMBOLS:,} of {len(pieces):,} symbols)" if len(pieces) > MOST_SYMBOLS else ""
     with drawing("a picture of the surprisal", [title, below, *map(printable, shown)]) as lettering:
         from matplotlib.patches import Rectangle
 
-        cells = _laid_out([(lettering.shown(_as_written(piece)), amount, piece) for piece, amount in zip(shown, bits, strict=False)])
+        cells, drawn = _laid_out([(lettering.shown(_as_written(piece)), amount, piece) for piece, amount in zip(shown, bits, strict=False)])
+        more = f" (the first {drawn:,} of {len(pieces):,} symbols)" if len(pieces) > drawn else ""
         lines = max((cell.line for cell in cells), default=0) + 1
         told = textwrap.fill(lettering.shown(below), 110)
         figure = new_figure(9.0, 0.23 * lines + 1.1 + 0.15 * (told.count("\n") + bool(told)))
@@ -129,7 +129,7 @@ def surprisal_text(pieces: Sequence[str], bits: Sequence[float], *, title: str =
             for one in _clusters(cell.text):
                 wide = cell_len(one)
                 if one.strip():
-                    axes.text(at + wide / 2, cell.line + 0.46, one, ha="center", va="center", fontsize=9, fontfamily=fonts)
+                    axes.text(at + wide / 2, cell.line + 0.46, one, ha="center", va="center", fontsize=11, fontfamily=fonts)
                 at += wide
         for place, amount in enumerate(LEGEND):
             axes.add_patch(Rectangle((6 * place, lines + 1.0), 6, 0.95, facecolor=on_white(amount), edgecolor=GREY, linewidth=0.4))
@@ -147,12 +147,15 @@ def _as_written(piece: str) -> str:
     return " ".join(printable(part) if part else "" for part in piece.split(" ")) if piece else printable(piece)
 
 
-def _laid_out(symbols: Sequence[tuple[str, float, str]]) -> list[_Cell]:
-    """Symbols in lines: a new one after each newline, and where a symbol no longer fits; a long one is cut."""
-    cells, line, column = [], 0, 0
-    for text, bits, piece in symbols:
-        clusters = _clusters(text)
-        while clusters:
+def _laid_out(symbols: Sequence[tuple[str, float, str]]) -> tuple[list[_Cell], int]:
+    """Symbols in lines: a new one after each newline, and where a symbol no longer fits; a long one is cut. How many there was room for."""
+    cells: list[_Cell] = []
+    line, column = 0, 0
+    for at, (text, bits, piece) in enumerate(symbols):
+        clusters = _clusters(text[: COLUMNS * MOST_LINES])
+        if line >= MOST_LINES:
+            return cells, at
+        while clusters and line < MOST_LINES:
             taken, width = [], 0
             while clusters and (column + width + cell_len(clusters[0]) <= COLUMNS):
                 width += cell_len(clusters[0])
@@ -164,7 +167,7 @@ def _laid_out(symbols: Sequence[tuple[str, float, str]]) -> list[_Cell]:
                 line, column = line + 1, 0
         if "\n" in piece:
             line, column = line + 1, 0
-    return cells
+    return cells, len(symbols)
 
 
 def _clusters(text: str) -> list[str]:

@@ -9,7 +9,7 @@ import functools
 import io
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -168,7 +168,10 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
 
     file = checked_file(path)
     kind = file.suffix.lower()
-    undated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(kind)
+    if kind == ".png":
+        file.write_bytes(_png(figure))
+        return file
+    undated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}[kind]
     with mpl.rc_context({"svg.hashsalt": "escriba"}):
         figure.savefig(file, format=kind[1:], metadata=undated, facecolor="white")
     return file
@@ -219,18 +222,33 @@ def _picture_class() -> Any:
         """A figure that shows itself."""
 
         def _repr_png_(self) -> bytes:
-            data = io.BytesIO()
-            self.savefig(data, format="png", facecolor="white")
-            return data.getvalue()
+            return _png(self)
 
     return Picture
 
 
+def _png(figure: Figure) -> bytes:
+    """A figure as a PNG of 256 colours, which are enough for any of ours: a third of the size."""
+    from PIL import Image
+
+    drawn, data = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png", facecolor="white")
+    with Image.open(drawn) as picture:
+        # by coverage, so that a colour which is rare is kept too; the usual way would change it
+        picture.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(data, "PNG")
+    return data.getvalue()
+
+
+@functools.cache
 def _installed() -> dict[str, str]:
-    """The files of the fonts that matplotlib has found on this machine, by name."""
+    """The files of the fonts that are on this machine, by name; also of those that came after matplotlib looked, which it does once."""
     from matplotlib import font_manager
 
-    return {font.name: font.fname for font in font_manager.fontManager.ttflist}
+    fonts = font_manager.fontManager
+    for file in set(font_manager.findSystemFonts()) - {font.fname for font in fonts.ttflist}:
+        with suppress(OSError, RuntimeError, ValueError):  # a font that matplotlib cannot read
+            fonts.addfont(file)
+    return {font.name: font.fname for font in fonts.ttflist}
 
 
 @functools.cache

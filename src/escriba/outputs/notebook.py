@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from html import escape
 from typing import Any
 
 from escriba.outputs.curve import Curve, Line, svg
+from escriba.outputs.page import table
 from escriba.outputs.wording import (
     begun_rows,
     closed_rows,
@@ -182,7 +183,7 @@ class NotebookDisplay:
     def html(self) -> str:
         """The block as HTML: inline styles and an inline picture, no script, nothing from elsewhere."""
         curves = [Line("learnt", LEARNT, self._learnt.points), Line("unlearnt part", UNLEARNT, self._unlearnt.points)]
-        parts = [_table(self._head), "" if self._closing else _bar(self._done, self._now), svg(curves)]
+        parts = [table(self._head), "" if self._closing else _share_done(self._done, self._now), svg(curves)]
         if self._measured:
             parts.append(f'<div style="opacity:0.75">{escape(self._measured)}</div>')
         parts += [f'<div style="color:{WARNING}">warning: {escape(warning)}</div>' for warning in self._warnings]
@@ -192,20 +193,11 @@ class NotebookDisplay:
                 '<div dir="auto" style="white-space:pre-wrap;overflow-wrap:anywhere;max-height:20em;overflow:auto;padding-left:0.8em;'
                 f'border-left:3px solid {LEARNT}">{escape(visible(sampled.text))}</div>'
             )
-        parts.append(_table(self._closing))
+        parts.append(table(self._closing))
         return f'<div style="max-width:60em;line-height:1.4">{"".join(parts)}</div>'
 
 
-def _table(rows: Sequence[tuple[str, str]]) -> str:
-    """Names and values side by side; a grid, as notebooks give tables a look of their own."""
-    if not rows:
-        return ""
-    cells = "".join(f'<div style="font-weight:bold">{escape(name)}</div><div>{escape(value)}</div>' for name, value in rows)
-    style = "display:grid;grid-template-columns:max-content 1fr;column-gap:1em;margin:0.3em 0;overflow-wrap:anywhere"
-    return f'<div style="{style}">{cells}</div>'
-
-
-def _bar(done: float, said: str) -> str:
+def _share_done(done: float, said: str) -> str:
     """A bar as long as what is done, with what is said of it."""
     return (
         f'<div role="progressbar" aria-valuemin="0" aria-valuemax="100" aria-valuenow="{done:.0%}" '.replace("%", "")

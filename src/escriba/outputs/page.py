@@ -17,17 +17,25 @@ __all__ = ["Place", "bordered", "distribution_rows", "fragment", "surprisal_page
 STEPS = 24
 """Strengths of the colour that a page tells apart."""
 
+MOST = 20_000
+"""Symbols on a page, about 150 bytes each: a browser opens them in two seconds, and 50,000 in twenty."""
+
 LINE = "1px solid rgba(127,127,127,0.6)"
 
 STYLE = """
 :root { color-scheme: light dark; }
-body { font-family: system-ui, sans-serif; line-height: 1.5; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+body { font-family: system-ui, sans-serif; line-height: 1.5; max-width: 60rem; margin: 2rem auto 9rem; padding: 0 1rem;
+ print-color-adjust: exact; }
+h1 { font-size: 1.4rem; overflow-wrap: anywhere; }
 .text { font-family: ui-monospace, monospace; font-size: 1.05rem; line-height: 1.75; white-space: pre-wrap; overflow-wrap: anywhere; }
-.text span { position: relative; border-radius: 2px; }
-.text span:hover { outline: 2px solid currentColor; }
-.text span:hover::after { content: attr(data-t); position: absolute; left: 0; top: 1.7em; z-index: 1; white-space: pre;
- padding: 0.4em 0.7em; font: 0.85rem/1.4 ui-monospace, monospace; background: Canvas; color: CanvasText; border: 1px solid;
+.text span { border-radius: 2px; }
+.text span:is(:hover, :focus) { outline: 2px solid currentColor; }
+.text span:is(:hover, :focus)::after { content: attr(data-t); position: fixed; left: max(1rem, 50vw - 30.5rem); bottom: 1rem;
+ box-sizing: border-box; min-width: min(30rem, 100vw - 2rem); max-width: calc(100vw - 2rem); min-height: 8.2em; padding: 0.5em 0.8em;
+ white-space: pre-wrap; font: 0.9rem/1.4 ui-monospace, monospace; background: Canvas; color: CanvasText; border: 1px solid;
  border-radius: 4px; pointer-events: none; }
+.text span:hover::after { z-index: 1; }
+.text span:focus-visible::after { z-index: 2; }
 .key span { padding: 0.1em 0.6em; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 0.1em 1em; }
 dt { font-weight: bold; }
@@ -53,24 +61,28 @@ class Place(NamedTuple):
     expected: Sequence[tuple[str, float]] = ()
 
 
-def surprisal_page(places: Sequence[Place], figures: Sequence[tuple[str, str]], *, title: str) -> str:
-    """A whole page: the text coloured, what was expected at each symbol when the pointer is on it, the totals, what the colours mean.
+def surprisal_page(places: Sequence[Place], figures: Sequence[tuple[str, str]], *, title: str, most: int = MOST) -> str:
+    """A whole page: the text coloured, what was expected at each symbol that is pointed at, touched or reached by Tab, the totals.
 
     Args:
-        places: the symbols in order.
+        places: the symbols in order; of more than `most` the first are shown, and that is said.
         figures: names and values of the totals, the convention among them.
         title: of the page.
+        most: symbols shown.
     """
     shades = "".join(f".b{step} {{ background: {_shade(step / STEPS)}; }}\n" for step in range(1, STEPS + 1))
     text = "".join(
-        f'<span class="b{_step(place.bits)}" data-t="{_attribute(_told(place))}">{_inked(place.piece)}</span>' for place in places
+        f'<span tabindex="0" class="b{_step(place.bits)}" data-t="{_attribute(_told(place))}">{_inked(place.piece)}</span>'
+        for place in places[:most]
     )
+    rest = f"<p>The first {most:,} of {len(places):,} symbols; the totals are of all.</p>\n" if len(places) > most else ""
     key = "".join(f'<span class="b{_step(bits)}">{_legend(bits)}</span>' for bits in LEGEND)
     totals = "".join(f"<dt>{_escaped(name)}</dt><dd>{_escaped(value)}</dd>" for name, value in figures)
     return (
         '<!DOCTYPE html>\n<html>\n<head>\n<meta charset="utf-8">\n<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{_escaped(title)}</title>\n<style>{STYLE}{shades}</style>\n</head>\n<body>\n<h1>{_escaped(title)}</h1>\n"
-        f'<p class="key">bits {key}</p>\n<div class="text" dir="auto">{text}</div>\n<dl>{totals}</dl>\n</body>\n</html>\n'
+        f'<p class="key">bits {key} &#8195;point at a symbol, or press Tab, to see what was expected there</p>\n'
+        f'<div class="text" dir="auto">{text}</div>\n{rest}<dl>{totals}</dl>\n</body>\n</html>\n'
     )
 
 
@@ -127,7 +139,9 @@ def bordered(prompt: str, continuation: str, *, below: str = "") -> str:
 
 
 def table(rows: Sequence[tuple[str, str]], *, title: str = "") -> str:
-    """Names and values side by side; a grid, as notebooks give tables a look of their own."""
+    """Names and values side by side; a grid, as notebooks give tables a look of their own. Of no rows nothing."""
+    if not rows:
+        return ""
     heading = f'<div style="font-weight:bold">{_escaped(title)}</div>' if title else ""
     cells = "".join(f'<div style="font-weight:bold">{_escaped(name)}</div><div>{_escaped(value)}</div>' for name, value in rows)
     style = "display:grid;grid-template-columns:max-content 1fr;column-gap:1em;margin:0.3em 0;overflow-wrap:anywhere"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from rich.cells import cell_len
 
 from escriba.errors import SettingsError
 from escriba.outputs.curve import Points
@@ -158,6 +159,7 @@ def embedding_map(vectors: npt.ArrayLike, symbols: Sequence[str], *, title: str 
         axes = figure.add_subplot()
         kinds = [kind_of(symbol) for symbol in symbols]
         size = 11 if len(names) <= 120 else 8
+        clear = _clear(places, [lettering.shown(name) for name in names], size)
         for kind, colour in KINDS.items():
             members = [place for place, found in enumerate(kinds) if found == kind]
             if not members:
@@ -169,6 +171,8 @@ def embedding_map(vectors: npt.ArrayLike, symbols: Sequence[str], *, title: str 
                     named,
                     places[place],
                     color=colour,
+                    alpha=1.0 if clear[place] else 0.35,
+                    zorder=4 if clear[place] else 3,
                     fontsize=size,
                     ha="center",
                     va="bottom",
@@ -229,10 +233,22 @@ def _components(points: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64
     return places, (float(power[0]), float(power[1]) if len(power) > 1 else 0.0)
 
 
+def _clear(places: npt.NDArray[np.float64], names: Sequence[str], size: float) -> list[bool]:
+    """Which names lie on none that stands before them; the others are drawn faint. The map is taken for 430 by 350 points."""
+    spots = (places - places.min(0)) / (1.16 * np.ptp(places, axis=0) + 1e-12) * (430.0, 350.0)
+    halves = np.array([0.32 * size * cell_len(name) for name in names])
+    clear: list[bool] = []
+    for place, spot in enumerate(spots):
+        before = np.flatnonzero(clear)
+        across, down = np.abs(spots[before] - spot).T
+        clear.append(not bool(np.any((across < halves[before] + halves[place]) & (down < size))))
+    return clear
+
+
 def _bars(axes: Axes, heights: npt.NDArray[np.float64], names: Sequence[str], colours: Sequence[str]) -> None:
     """Bars with a name below each, a long one upright."""
     axes.bar(range(len(names)), np.where(np.isfinite(heights), heights, 0.0), color=colours, width=0.8)
-    axes.set_xticks(range(len(names)), names, fontsize=8)
+    axes.set_xticks(range(len(names)), names, fontsize=8 if len(names) > 30 else 10)
     for label, name in zip(axes.get_xticklabels(), names, strict=True):
         label.set_rotation(90 if len(name) > 2 else 0)
     axes.set_xlim(-0.7, len(names) - 0.3)

@@ -190,6 +190,16 @@ class Corpus:
         pieces = self.pieces[:1] if self.is_documents else self.pieces
         return self._part(sliced(pieces, 0, self._border(characters)))
 
+    def ending(self, characters: int) -> Corpus:
+        """The last so many characters; of documents the last whole ones, or the end of the last. No word is cut."""
+        if self.characters <= characters:
+            return self
+        if self.is_documents and len(self.pieces[-1]) <= characters:
+            fitting = int(np.searchsorted(np.cumsum([len(one) for one in self.pieces[::-1]]), characters, side="right"))
+            return self._part(self.pieces[-fitting:])
+        last = self._part(self.pieces[-1:]) if self.is_documents else self
+        return self._part(sliced(last.pieces, last._border(last.characters - characters), last.characters))
+
     def encode(self, tokenizer: Tokenizer) -> EncodedText:
         """The text as ids.
 
@@ -293,7 +303,7 @@ def read(
     return _corpus(reading)
 
 
-def read_beside(sources: Sequence[str | os.PathLike[str]], corpus: Corpus) -> Corpus:
+def read_beside(sources: Sequence[str | os.PathLike[str]], corpus: Corpus, *, from_tables: bool | None = None) -> Corpus:
     """Reads texts to measure on or to choose by beside one that was read: in its form, with its settings where they apply.
 
     Beside a stream it is a stream, of the rows of a table too; beside documents it is documents, each line of a plain
@@ -303,6 +313,7 @@ def read_beside(sources: Sequence[str | os.PathLike[str]], corpus: Corpus) -> Co
     Args:
         sources: files, folders, patterns, addresses, known texts.
         corpus: what they stand beside.
+        from_tables: whether that was read from tables; None: as the names of its sources say.
 
     Raises:
         TextError: there is nothing to read, it is no text, or of no use.
@@ -314,7 +325,8 @@ def read_beside(sources: Sequence[str | os.PathLike[str]], corpus: Corpus) -> Co
     else:
         by = "stream"
     settings = corpus.settings.but(from_line=None, to_line=None, documents=by)
-    from_tables = any(is_named_a_table(suffix_of(Path(source.name))) for source in corpus.sources)
+    if from_tables is None:
+        from_tables = any(is_named_a_table(suffix_of(Path(source.name))) for source in corpus.sources)
     reading = Reading(settings, stays_documents=corpus.is_documents)
     files: dict[Path | None, tuple[Path | None, TextSettings]] = {}
     for source in sources:

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from escriba.text.pieces import joined_pieces
+from escriba.text.plain import LINE_END
 
 __all__ = ["Duplicates", "Findings", "Mojibake", "look"]
 
 LOOKED_AT = 50_000_000  # characters
 LOST = "\ufffd"
-LINE_END = re.compile(r"\r\n|\r|\n")
 MANY_DUPLICATES = 0.2  # of the characters: names of speakers and refrains are many lines, but little text
 FEW_LINES = 100  # of which a refrain is soon a fifth
 SHOWN = 3

@@ -8,19 +8,18 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 from collections.abc import Sequence
 from typing import Any, Literal
 
 from escriba.errors import TextError, near_name
 from escriba.settings import TextSettings
+from escriba.text.plain import LINE_END
 
 __all__ = ["FIRST_LINE", "LABEL_END", "TableKind", "is_named_a_table", "rows_as_documents", "table_kind"]
 
 TableKind = Literal["csv", "tsv", "jsonl"]
 KINDS: dict[str, TableKind] = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 FIRST_LINE = 200_000  # characters that are looked at to tell what kind of table it is
-LINE_END = re.compile(r"\r\n|\r|\n")
 LABEL_END = "\t"
 """What stands between a document's label and its text."""
 LONGEST_FIELD = 2**31 - 1  # the most that a C long holds on every system

@@ -7,7 +7,6 @@ Shapes: N symbols, M n-grams.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,11 @@ FALLBACK = (0.5, 1.0, 1.5)
 """The discounts of an order whose counts of counts give none."""
 TABLE = 2**22
 """Keys that are counted by a table where they can be at most so many; where there may be more, they are sorted."""
+AT_ONCE = 2**20
+"""Keys whose places are written down at once."""
 MOST_ORDER = 8
+MOST_NGRAMS = 2**31 - 1
+"""Their numbers are kept in 32 bits."""
 Ids = npt.NDArray[np.int64]
 
 
@@ -33,7 +36,7 @@ def count_ngrams(
     *,
     offsets: Ids | None = None,
     eos: int | None = None,
-    progress: Callable[[int], None] | None = None,
+    most: int = MOST_NGRAMS,
 ) -> dict[str, npt.NDArray[Any]]:
     """The tensors of a model that counts.
 
@@ -47,18 +50,22 @@ def count_ngrams(
         order: symbols in the longest n-gram, 1 to 8.
         offsets: where each document begins and the last one ends; None: a stream.
         eos: the id that begins and ends each document; documents need it.
-        progress: called after each order with its number; what it raises ends the counting.
+        most: n-grams of all lengths together, at most 2^31 - 1.
 
     Returns:
         `ngrams.keys`, int64 (M,); `ngrams.counts`, int32 (M,); `ngrams.discounts`, float64 (order, 3).
 
     Raises:
-        SettingsError: the order is out of its range.
-        TextError: there is nothing to count.
+        SettingsError: the order is out of its range, or an id is not in the vocabulary.
+        TextError: there is nothing to count, or there are more n-grams.
     """
     if isinstance(order, bool) or not isinstance(order, int) or not 1 <= order <= MOST_ORDER:
         raise SettingsError(f"order is {order!r}", expected=f"a whole number, 1 to {MOST_ORDER}")
-    symbols, place = _laid_out(np.asarray(ids), offsets, eos, order)
+    given = np.asarray(ids)
+    low, high = int(given.min(initial=0)), int(given.max(initial=0))
+    if low < 0 or high >= vocab_size:
+        raise SettingsError(f"id {low if low < 0 else high} is not in the vocabulary", expected=f"ids 0 to {vocab_size - 1}")
+    symbols, place = _laid_out(given, offsets, eos, order)
     if len(symbols) == 0:
         raise TextError("there is nothing to count: the text has no symbols", expected="one symbol or more")
     keys: list[Ids] = []
@@ -70,9 +77,13 @@ def count_ngrams(
     above, first = 0, 1  # the first node of the level above, and of this one
     nodes = np.zeros(len(symbols) + 1, np.int32)  # of each n-gram of the level above, in the order of the text
     for level in range(1, order + 1):
-        wanted = _keys(nodes[:-1], symbols[level - 1 :], vocab_size, first)
         inside = None if place is None else place[level - 1 :] >= level - 1
-        own, raw, places = _distinct(wanted if inside is None else wanted[inside], first * vocab_size, with_places=level < order)
+        begun, size = int(nodes[0]), len(nodes) - 1
+        wanted = _keys(nodes[:-1], symbols[level - 1 :], vocab_size, first, wide=level < order)
+        del nodes  # of a long text every array has some ten times its size: none is kept for longer than it is needed
+        wanted = wanted if inside is None else wanted[inside]
+        own, raw, places = _distinct(wanted, first * vocab_size, most - first + 1, with_places=level < order)
+        del wanted
         if len(own) == 0:
             break
         link = suffixes(own, links, keys[-1], above, vocab_size) if keys else np.zeros(len(own), np.int64)
@@ -84,18 +95,19 @@ def count_ngrams(
         if keys:
             left = np.bincount(link - above, minlength=len(keys[-1]))
             if place is None:
-                left[nodes[0] - above] += 1
+                left[begun - above] += 1
             keeps_own = begins[above:] if level > 2 else np.zeros(len(left), bool)
             counts[-1] = np.where(keeps_own, counts[-1], left)
         keys.append(own)
         counts.append(raw)
         if places is not None:
-            nodes = np.zeros(len(wanted), np.int32)
-            nodes[slice(None) if inside is None else inside] = places + first
+            places += np.int32(first)
+            nodes = places
+            if inside is not None:
+                nodes = np.zeros(size, np.int32)
+                nodes[inside] = places
         links, begins = np.concatenate([links, link]), np.concatenate([begins, start])
         above, first = first, first + len(own)
-        if progress is not None:
-            progress(level)
     discounts = [discounts_of(one) for one in counts] + [FALLBACK] * (order - len(counts))
     return {
         "ngrams.keys": np.concatenate(keys),
@@ -144,35 +156,85 @@ def _laid_out(
     return symbols, place
 
 
-def _keys(nodes: npt.NDArray[np.int32], symbols: npt.NDArray[Any], vocab_size: int, most: int) -> npt.NDArray[Any]:
-    """The key of each n-gram: of 32 bits where that is enough, for they sort twice as fast."""
-    kind = np.uint32 if most * vocab_size < 2**32 else np.int64
+def _keys(nodes: npt.NDArray[np.int32], symbols: npt.NDArray[Any], vocab_size: int, most: int, *, wide: bool) -> npt.NDArray[Any]:
+    """The key of each n-gram: of 32 bits where that is enough and not `wide`, for they sort twice as fast."""
+    kind = np.int64 if wide or most * vocab_size >= 2**32 else np.uint32
     wanted = nodes.astype(kind)
     np.multiply(wanted, kind(vocab_size), out=wanted)
-    np.add(wanted, symbols.astype(kind, copy=False), out=wanted)
+    np.add(wanted, symbols, out=wanted, casting="unsafe")
     return wanted
 
 
-def _distinct(wanted: npt.NDArray[Any], most: int, *, with_places: bool) -> tuple[Ids, Ids, npt.NDArray[np.int32] | None]:
+def _distinct(wanted: npt.NDArray[Any], below: int, room: int, *, with_places: bool) -> tuple[Ids, Ids, npt.NDArray[np.int32] | None]:
     """The different keys in rising order, how often each is there, and, if asked for, for each one that came in its place among them.
 
     Args:
-        wanted: keys below `most`; the array is used up.
-        most: see there.
+        wanted: the keys; the array is used up.
+        below: a number that all are below.
+        room: how many there may be.
         with_places: whether the places are asked for.
+
+    Raises:
+        TextError: there are more different ones.
     """
-    if most <= TABLE:
-        table = np.bincount(wanted, minlength=1)
+    if below <= TABLE:
+        table = np.zeros(below, np.int64)
+        for part in _parts(wanted):
+            table += np.bincount(part, minlength=below)
         own = np.flatnonzero(table)
-        return own, table[own], (np.cumsum(table > 0, dtype=np.int32) - np.int32(1))[wanted] if with_places else None
-    order = np.argsort(wanted) if with_places else None
-    wanted.sort()
-    is_new = np.ones(len(wanted), bool)
-    np.not_equal(wanted[1:], wanted[:-1], out=is_new[1:])
-    at = np.flatnonzero(is_new)
-    own, raw = wanted[at].astype(np.int64), np.diff(at, append=len(wanted))
-    if order is None:
-        return own, raw, None
-    places = np.empty(len(wanted), np.int32)
-    places[order] = np.cumsum(is_new, dtype=np.int32) - np.int32(1)
-    return own, raw, places
+        _require_room(len(own), room)
+        if not with_places:
+            return own, table[own], None
+        numbers = np.cumsum(table > 0, dtype=np.int32) - np.int32(1)
+        return own, table[own], np.concatenate([numbers[part] for part in _parts(wanted)])
+    if not with_places:
+        wanted.sort()
+        is_new = np.ones(len(wanted), bool)
+        np.not_equal(wanted[1:], wanted[:-1], out=is_new[1:])
+        _require_room(int(np.count_nonzero(is_new)), room)
+        at = np.flatnonzero(is_new)
+        return wanted[at].astype(np.int64), np.diff(at, append=len(wanted)), None
+    return _distinct_with_places(wanted, below, room)
+
+
+def _require_room(found: int, room: int) -> None:
+    """Raises TextError if there are more n-grams than may be."""
+    if found > room:
+        raise TextError("the text has more different n-grams than may be kept", hint="take a smaller order, or a shorter text")
+
+
+def _distinct_with_places(wanted: Ids, below: int, room: int) -> tuple[Ids, Ids, npt.NDArray[np.int32]]:
+    """As `_distinct` says. Key and place are sorted as one number: numbers sort ten times as fast as an order is found."""
+    size = len(wanted)
+    bits = size.bit_length()
+    if below.bit_length() + bits > 63:
+        different, inverse, raw = np.unique(wanted, return_inverse=True, return_counts=True)
+        _require_room(len(different), room)
+        return different, raw.astype(np.int64), inverse.astype(np.int32)
+    packed = wanted
+    np.left_shift(packed, bits, out=packed)
+    for number, part in enumerate(_parts(packed)):
+        part += np.arange(len(part)) + number * AT_ONCE
+    packed.sort()
+    places: npt.NDArray[np.int32] = np.empty(size, np.int32)
+    own: list[Ids] = []
+    ats: list[Ids] = []
+    before, found, start = -1, -1, 0
+    for part in _parts(packed):
+        keys = part >> bits
+        is_new = np.empty(len(keys), bool)
+        is_new[0] = keys[0] != before
+        np.not_equal(keys[1:], keys[:-1], out=is_new[1:])
+        numbers = np.cumsum(is_new) + found
+        places[part & ((1 << bits) - 1)] = numbers
+        own.append(keys[is_new])
+        ats.append(start + np.flatnonzero(is_new))
+        before, found, start = int(keys[-1]), int(numbers[-1]), start + len(part)
+        _require_room(found + 1, room)
+    at: Ids = np.concatenate([*ats, np.array([size])])
+    return np.concatenate(own), at[1:] - at[:-1], places
+
+
+def _parts(array: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
+    """An array in pieces, none of them a copy: what is made of one takes little memory."""
+    return [array[start : start + AT_ONCE] for start in range(0, max(1, len(array)), AT_ONCE)]

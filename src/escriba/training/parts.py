@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from escriba.errors import TextError
 from escriba.settings import ModelSettings, Settings, TextSettings, TrainSettings, near_setting
 from escriba.text.corpus import Corpus, Parts
 from escriba.text.encoded import EncodedText
 from escriba.text.tokenizer import TOKENIZERS, Tokenizer
 
-__all__ = ["characters_per_symbol", "fit_tokenizer", "sort_settings"]
+__all__ = ["characters_per_symbol", "encoded_part", "fit_tokenizer", "sort_settings"]
 
 
 def sort_settings(values: Mapping[str, Any]) -> dict[type[Settings], dict[str, Any]]:
@@ -46,3 +47,22 @@ def characters_per_symbol(part: Corpus, encoded: EncodedText) -> float:
     """How many characters a scored symbol stands for, the ends of documents counted as symbols."""
     ends = 0 if encoded.offsets is None else encoded.count
     return part.characters / max(1, len(encoded) + ends)
+
+
+def encoded_part(part: Corpus | None, tokenizer: Tokenizer, name: str) -> EncodedText | None:
+    """A part that is measured as ids; None: there is none.
+
+    Args:
+        part: the text.
+        tokenizer: its symbols.
+        name: what the part is called in an error, "held-out" or "choosing".
+
+    Raises:
+        TextError: it is a stream of a single symbol, of which none can be scored: that is said before anything is learnt.
+        UnknownSymbolError: a symbol is not in the vocabulary, and there is no ``<unk>``.
+    """
+    encoded = None if part is None else part.encode(tokenizer)
+    if encoded is not None and encoded.offsets is None and len(encoded) < 2:
+        what = f"the {name} part is a single symbol of the unit {tokenizer.kind}, of which nothing can be scored"
+        raise TextError(what, expected="2 symbols or more", hint="bring a longer one: --val, --test")
+    return encoded

@@ -20,7 +20,7 @@ from escriba.text.batches import Batches, documents, streams, windows
 from escriba.text.corpus import Corpus, Parts
 from escriba.text.encoded import EncodedText
 from escriba.text.tokenizer import Tokenizer
-from escriba.training.parts import characters_per_symbol, fit_tokenizer, sort_settings
+from escriba.training.parts import characters_per_symbol, encoded_part, fit_tokenizer, sort_settings
 from escriba.training.probe import Compute, pinned, probe
 from escriba.training.step import estimate_speed
 from escriba.weights import count_parameters
@@ -145,8 +145,7 @@ def prepare(
     parts = corpus.parts(seed=chosen.train.seed, held_out=held_out, choosing=choosing)
     tokenizer = fit_tokenizer(corpus, parts) if vocabulary is None else vocabulary
     encoded = parts.train.encode(tokenizer)
-    choosing_ids = None if parts.choosing is None else parts.choosing.encode(tokenizer)
-    held_out_ids = None if parts.held_out is None else parts.held_out.encode(tokenizer)
+    choosing_ids, held_out_ids = encoded_part(parts.choosing, tokenizer, "choosing"), encoded_part(parts.held_out, tokenizer, "held-out")
     data = make_batches(encoded, chosen.train)
     net = LanguageModel(tokenizer.vocab_size, chosen.model, seed=chosen.train.seed)
     notes: tuple[str, ...] = ()

@@ -53,6 +53,8 @@ SLOW_FLOPS = 1e9
 """Operations a second that any machine has; by it the first piece of a batch is cut."""
 GROWTH = 4
 """By how much the next piece is larger, until a step is long enough."""
+DOUBT = 2.0
+"""By what factor the speed now may differ from the remembered one; further off, one of them was measured on a busy machine."""
 MOST_REMEMBERED = 200
 NETWORK = ("cell", "reset", "embedding_dim", "hidden_size", "num_layers", "window", "codes")
 
@@ -114,7 +116,7 @@ def probe(
         net: the network that will learn.
         data: what it will learn from.
         settings: device, precision and threads are read; "auto" and None are what is to be found.
-        remembered: whether an earlier measurement will do; False measures anew, and remembers that.
+        remembered: whether an earlier measurement will do, where a few steps now are about as fast; False measures anew.
         budget_s: seconds after which no further candidate is tried, 0 or more; the first is always measured.
         clock: gives seconds.
 
@@ -125,7 +127,7 @@ def probe(
     if os.environ.get("ESCRIBA_PROBE", "").lower() in ("off", "0", "no"):
         return Compute(str(device), chosen_precision(settings, device), settings.threads or torch.get_num_threads(), 0.0, measured=False)
     key = _key(net, data, settings)
-    if remembered and (known := _known(key)) is not None:
+    if remembered and (known := _known(key)) is not None and _holds(known, net, data.batch(0), clock):
         return known
     found = _fastest(net, data.batch(0), settings, budget_s, clock)
     _remember(key, found)
@@ -317,6 +319,12 @@ def _known(key: Mapping[str, Any]) -> Compute | None:
             with contextlib.suppress(KeyError, TypeError, ValueError, EscribaError):
                 return _checked(row["compute"])
     return None
+
+
+def _holds(known: Compute, net: LanguageModel, batch: Batch, clock: Clock) -> bool:
+    """Whether a remembered choice is about as fast as it was: what a busy machine made of it must not be believed for ever."""
+    now = _speed(net, batch, Candidate(known.device, known.precision, known.threads), clock)
+    return 1.0 / DOUBT < now / known.symbols_per_s < DOUBT
 
 
 def _remember(key: Mapping[str, Any], compute: Compute) -> None:
