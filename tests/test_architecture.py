@@ -29,7 +29,7 @@ LAYERS = (
     "text",
     "presets",
     "settings | tensorfile",
-    "errors",
+    "errors, lessons",
 )
 """From the top down: a module imports from lines below its own. Names parted by | are strangers, by a comma not."""
 

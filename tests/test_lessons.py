@@ -7,16 +7,19 @@ import contextlib
 import doctest
 import io
 import json
+import os
 import re
 import shlex
 import shutil
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
+from escriba.cli.main import cli
 from escriba.lessons import LANGUAGES, Cell, as_notebook, as_script, cells_of, title_of, write_notebooks
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -77,20 +80,24 @@ def test_a_page_as_cells() -> None:
     assert title_of(PAGE) == "A lesson"
 
 
-def test_a_page_as_a_notebook(tmp_path: Path) -> None:
+def test_a_page_as_a_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A notebook that nbformat takes: a cell that installs comes second, pictures are in it, links to pages are words."""
     nbformat = pytest.importorskip("nbformat")
     (tmp_path / "dot.svg").write_text("<svg/>", encoding="utf-8")
-    made = as_notebook(PAGE, tmp_path, "en")
+    made = as_notebook(PAGE, "dot", tmp_path, "en")
     nbformat.validate(made)
-    cells = made["cells"]
+    badge, *cells = made["cells"]
+    assert "colab.research.google.com" in "".join(badge["source"])
     assert cells[0]["attachments"] == {"dot.svg": {"image/svg+xml": "PHN2Zy8+"}}
     assert "attachment:dot.svg" in "".join(cells[0]["source"])
     assert "with a link and" in "".join(cells[0]["source"])
     assert "find_spec" in "".join(cells[1]["source"])
     assert "".join(cells[2]["source"]) == "EPOCHS = 30"
     assert "".join(cells[5]["source"]) == "!escriba --version"
-    assert len({cell["id"] for cell in cells}) == len(cells)
+    assert len({cell["id"] for cell in made["cells"]}) == len(made["cells"])
+    monkeypatch.setenv("GITHUB_REPOSITORY", "somebody/escriba")
+    badge, *_ = as_notebook(PAGE, "dot", tmp_path, "en")["cells"]
+    assert "/github/somebody/escriba/blob/notebooks/en/dot.ipynb" in "".join(badge["source"])
 
 
 def test_a_page_as_a_script(capsys: pytest.CaptureFixture[str]) -> None:
@@ -112,6 +119,22 @@ def test_notebooks_are_written(tmp_path: Path) -> None:
     assert json.loads(notebook.read_text(encoding="utf-8"))["nbformat"] == 4
     (script,) = write_notebooks(tmp_path / "pages", tmp_path / "out", ["es"], scripts=True)
     assert script.read_text(encoding="utf-8") == "# # Uno\n\nx = 1\n"
+
+
+def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`escriba lessons` puts the notebooks of a language into a new folder, and never over what is there."""
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(cli, ["lessons", "--lang", "es"])
+    assert done.exit_code == 0, done.output
+    written = sorted(Path("lessons").glob("*.ipynb"))
+    assert [path.stem for path in written] == sorted(name for name, lesson in LESSONS.items() if "es" in lesson["headings"])
+    assert all(str(path) in done.stdout for path in written)
+    again = CliRunner().invoke(cli, ["lessons", "--lang", "es"])
+    assert again.exit_code == 1
+    assert "is not empty" in again.stderr
+    monkeypatch.setenv("ESCRIBA_LANG", "zh_TW")
+    assert CliRunner().invoke(cli, ["lessons", "--to", "c", "--scripts"]).exit_code == 0
+    assert [path.name for path in Path("c").iterdir()] == ["shakespeare.py"]
 
 
 # The pages.
@@ -141,16 +164,12 @@ def test_a_lesson_is_the_same_in_every_language(name: str) -> None:
 
 
 @pytest.fixture
-def texts(shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def texts(shared_data: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The known texts of the lessons in a cache, so that nothing is fetched."""
-    from escriba.text.cached import text_path
-    from escriba.text.known import known
-
     monkeypatch.setenv("ESCRIBA_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "cache" / "texts").mkdir(parents=True)
     for name, file in TEXTS.items():
-        place = text_path(known(f"text:{name}"))
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(shared_data / file, place)
+        shutil.copyfile(shared_data(file), tmp_path / "cache" / "texts" / f"{name}{Path(file).suffix}")
 
 
 @pytest.mark.long
@@ -173,6 +192,22 @@ def test_a_page_runs(language: str, name: str, texts: None, tmp_path: Path, monk
         exec(cell.small, space)  # noqa: S102 - the page's own words
 
 
+@pytest.mark.long
+@pytest.mark.parametrize(("language", "name"), WRITTEN)
+def test_a_notebook_runs(language: str, name: str, texts: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The notebook of a page runs in a real kernel from its first cell to its last, at small settings."""
+    nbformat, client = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
+    pytest.importorskip("ipykernel")
+    monkeypatch.setenv("PATH", os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))  # for !escriba
+    page = page_of(language, name)
+    made = as_notebook(page, name, PAGES / language, language)
+    _, *codes = [cell for cell in made["cells"] if cell["cell_type"] == "code"]
+    for code, cell in zip(codes, [cell for cell in cells_of(page) if cell.kind != "text"], strict=True):
+        code["source"] += ["\n", cell.small] if cell.small else []
+    (tmp_path / "here").mkdir()
+    client.NotebookClient(nbformat.from_dict(made), timeout=300, resources={"metadata": {"path": str(tmp_path / "here")}}).execute()
+
+
 def run_python(code: str, space: dict[str, Any], where: str) -> str:
     """Runs a cell as a notebook does: the value of its last expression is printed too."""
     tree = ast.parse(code)
@@ -187,8 +222,6 @@ def run_python(code: str, space: dict[str, Any], where: str) -> str:
 
 def run_shell(lines: str, where: str) -> str:
     """Runs lines that are all `escriba ...`."""
-    from escriba.cli.main import cli
-
     printed = ""
     for line in filter(None, map(str.strip, lines.splitlines())):
         words = shlex.split(line, comments=True)

@@ -75,6 +75,15 @@ def check_version(escriba: Installed, _model: Path) -> None:
     demand(version in escriba.run(str(escriba.python), "-m", "escriba", "--version").stdout, f"python -m escriba does not name {version}")
 
 
+def check_lessons(escriba: Installed, _model: Path) -> None:
+    """The wheel brings the lessons: `escriba lessons` puts notebooks, or scripts, into a folder."""
+    escriba("lessons", "--lang", "es", "--to", "lecciones")
+    made = sorted(path.name for path in (escriba.home / "lecciones").iterdir())
+    demand(len(made) >= 5 and all(name.endswith(".ipynb") for name in made), f"the lessons are {made}")
+    escriba("lessons", "--lang", "zh-Hant", "--to", "zh", "--scripts")
+    demand([path.suffix for path in (escriba.home / "zh").iterdir()] == [".py"], "there is no script of the Chinese lesson")
+
+
 def check_help(escriba: Installed, _model: Path) -> None:
     """`escriba --help` names the commands, and soon; no arguments show the same."""
     demand("generate" in escriba("--help").stdout, "--help does not name generate")
@@ -133,6 +142,7 @@ CHECKS: tuple[Callable[[Installed, Path], None], ...] = (
     check_clean,
     check_version,
     check_help,
+    check_lessons,
     check_typed,
     check_doctor,
     check_generate,

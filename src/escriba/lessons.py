@@ -2,22 +2,25 @@
 
 It knows nothing of what the pages teach, and needs nothing but Python's own library: the package is built with it.
 
-A page is Markdown. A block of ```python or ```shell is run, in the order of the page, as in one notebook. A block of ```text behind one is what
-it printed; as ```text example, what it printed once: another computer prints something else. Behind a block that says how long to train, a
-comment `<!-- small: NAME = value -->` says what the tests put in its place.
+A page is Markdown. A block of ```python or ```shell is run, in the order of the page, as in one notebook. A block of ```text behind
+one is what it printed; as ```text example, what it printed once: another computer prints something else. Behind a block that says
+how long to train, a comment `<!-- small: NAME = value -->` says what the tests put in its place.
 """
 
 from __future__ import annotations
 
 import base64
 import json
+import os
 import re
+import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-__all__ = ["LANGUAGES", "Cell", "as_notebook", "as_script", "cells_of", "title_of", "write_notebooks"]
+__all__ = ["LANGUAGES", "Cell", "as_notebook", "as_script", "cells_of", "lessons_in", "title_of", "write_notebooks"]
 
 LANGUAGES: Mapping[str, str] = {"en": "English", "es": "español", "zh-Hant": "繁體中文"}
 """The languages of the pages."""
@@ -33,6 +36,11 @@ OPENING: Mapping[str, str] = {
     "es": "Sirve en Colab, en Jupyter y sin red; si ya hay un PyTorch, nunca lo sustituye.",
     "zh-Hant": "可在 Colab、Jupyter 與離線環境使用；已有的 PyTorch 絕不會被替換。",
 }
+BUILT = Path(__file__).parent / "notebooks"
+"""Where a built package has them."""
+PAGES = Path(__file__).resolve().parents[2] / "docs" / "lessons"
+"""Where a copy of the repository has the pages."""
+COLAB = "https://colab.research.google.com"
 INSTALL = """\
 import importlib.util, subprocess, sys
 
@@ -105,18 +113,20 @@ def title_of(page: str) -> str:
     return found[1] if found else ""
 
 
-def as_notebook(page: str, folder: Path, language: str) -> dict[str, Any]:
-    """A page as a notebook of format 4.5: its cells, and before them one that installs Escriba where it is missing.
+def as_notebook(page: str, name: str, folder: Path, language: str) -> dict[str, Any]:
+    """A page as a notebook of format 4.5: its cells, a badge that opens Colab, and a cell that installs Escriba where it is missing.
 
     Args:
         page: the page.
+        name: its name, without a suffix.
         folder: where it lies; its pictures are put into the notebook, from there.
         language: of the page.
     """
     first, *others = cells_of(page)
+    badge = Cell("text", f"[![Colab]({COLAB}/assets/colab-badge.svg)]({_colab(name, language)})")
     install = Cell("python", f"# {OPENING[language]}\n{INSTALL}")
     return {
-        "cells": [_notebook_cell(cell, number, folder) for number, cell in enumerate([first, install, *others])],
+        "cells": [_notebook_cell(cell, number, folder) for number, cell in enumerate([badge, first, install, *others])],
         "metadata": {
             "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
             "language_info": {"name": "python"},
@@ -126,12 +136,20 @@ def as_notebook(page: str, folder: Path, language: str) -> dict[str, Any]:
     }
 
 
+def _colab(name: str, language: str) -> str:
+    """Where Colab opens a notebook: in the branch to which the repository that builds it brings them; without one, Colab itself."""
+    repository = os.environ.get("GITHUB_REPOSITORY")
+    return f"{COLAB}/github/{repository}/blob/notebooks/{language}/{name}.ipynb" if repository else f"{COLAB}/"
+
+
 def _notebook_cell(cell: Cell, number: int, folder: Path) -> dict[str, Any]:
     source = cell.source
     attachments: dict[str, dict[str, str]] = {}
     if cell.kind == "text":
 
         def attached(found: re.Match[str]) -> str:
+            if found[2].startswith("https:"):
+                return found[0]
             path = folder / found[2]
             attachments[path.name] = {MIME[path.suffix]: base64.b64encode(path.read_bytes()).decode("ascii")}
             return f"![{found[1]}](attachment:{path.name})"
@@ -181,7 +199,34 @@ def write_notebooks(pages: Path, to: Path, languages: Sequence[str] = tuple(LANG
             page = path.read_text(encoding="utf-8")
             target = to / language / (path.stem + (".py" if scripts else ".ipynb"))
             target.parent.mkdir(parents=True, exist_ok=True)
-            made = as_script(page) if scripts else json.dumps(as_notebook(page, path.parent, language), ensure_ascii=False, indent=1) + "\n"
+            made = as_script(page) if scripts else json.dumps(as_notebook(page, path.stem, path.parent, language), ensure_ascii=False, indent=1) + "\n"
             target.write_text(made, encoding="utf-8", newline="\n")
             written.append(target)
     return written
+
+
+def lessons_in(language: str, to: Path, *, scripts: bool = False) -> list[Path]:
+    """Copies the lessons of a language from the installed package, or makes them from the pages of a copy of the repository.
+
+    Args:
+        language: which.
+        to: an empty or new folder for them.
+        scripts: scripts instead of notebooks.
+
+    Returns:
+        what was written.
+
+    Raises:
+        FileNotFoundError: there are neither.
+    """
+    if not BUILT.is_dir():
+        if not (PAGES / language).is_dir():
+            raise FileNotFoundError(f"there are no lessons in {BUILT} or {PAGES}")
+        with tempfile.TemporaryDirectory() as place:
+            return [_copied(path, to) for path in write_notebooks(PAGES, Path(place), [language], scripts=scripts)]
+    return [_copied(path, to) for path in sorted((BUILT / language).glob("*.py" if scripts else "*.ipynb"))]
+
+
+def _copied(path: Path, to: Path) -> Path:
+    to.mkdir(parents=True, exist_ok=True)
+    return Path(shutil.copyfile(path, to / path.name))

@@ -94,6 +94,15 @@ class Model(Writes):
         """The history of its training; empty for a model that has no folder."""
         return Run(()) if self.folder is None else Run.read(self.folder)
 
+    @property
+    def labels(self) -> Mapping[str, int] | None:
+        """The labels that begin the documents it learnt, and how many began with each, as far as known; None: they had none."""
+        if self.config is None or self.config.text.label_column is None:
+            return None
+        known = self.run.last("begun").get("corpus", {})
+        labels = known.get("labels") if isinstance(known, dict) else None
+        return labels if isinstance(labels, dict) else {}
+
     def next(self, context: str = "") -> Distribution:
         """The distribution of the symbol after a context; ``.top(5)`` gives the likeliest, ``.plot()`` draws it.
 

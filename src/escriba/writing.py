@@ -6,17 +6,18 @@ It does not know how a model is trained or kept, nor how it reads; `Model` in `u
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, overload
 
 from escriba.engine.protocol import Engine
-from escriba.errors import EscribaError, SettingsError, TextError
+from escriba.errors import EscribaError, SettingsError, TextError, near_name
 from escriba.inference import writer
 from escriba.inference.beam import BeamSearch, checked_beams
 from escriba.inference.collecting import Wanted, collect
 from escriba.inference.generator import Generated, Generator
 from escriba.results import Distribution, Text
 from escriba.settings import SampleSettings
+from escriba.text.tables import LABEL_END
 from escriba.text.tokenizer import Tokenizer
 
 __all__ = ["Writer", "Writes", "as_string", "warn_once"]
@@ -37,6 +38,11 @@ class Writes:
     engine: Engine
     tokenizer: Tokenizer
 
+    @property
+    def labels(self) -> Mapping[str, int] | None:
+        """The labels that begin the documents it learnt, and how many began with each, as far as known; None: they had none."""
+        return None
+
     @overload
     def generate(self, prompt: str = ..., length: int | None = ..., *, samples: None = ..., **options: Any) -> Text: ...
     @overload
@@ -50,6 +56,7 @@ class Writes:
         length: int | None = 500,
         *,
         samples: int | None = None,
+        label: str | None = None,
         seed: int | None = None,
         stop: str | Sequence[str] = (),
         begins: str = "",
@@ -65,6 +72,7 @@ class Writes:
             prompt: a text, of any length, possibly empty; or a list of texts.
             length: characters to write, 0 or more; with `max_length` more than that, or None.
             samples: texts for each prompt; None: one.
+            label: of a model that was trained with a column of labels: which of them the document has. The prompt comes behind it.
             seed: of the draws; None: another one each time, told in the result.
             stop: a string, or several, before which the text ends.
             begins: what every text begins with: unlike the prompt it is a part of the text, counted in its length and its likelihood.
@@ -86,6 +94,7 @@ class Writes:
         """
         if keep is not None and not callable(keep):
             raise SettingsError(f"keep is {keep!r:.60}", expected="a function that says True of a Text that is to be kept")
+        prompt = prompt if label is None else self._behind(label, prompt)
         generator, settings, number = Generator(self.engine, self.tokenizer), SampleSettings(**sampling), 1 if samples is None else samples
         wanted = Wanted(unique, min_length, max_length, None if keep is None else lambda made: keep(_as_text(made)))
         if wanted == Wanted():
@@ -103,6 +112,28 @@ class Writes:
             warn_once([found.notices, [found.notice] if found.notice is not None else []])
         texts = [_as_text(one) for one in made]
         return texts[0] if isinstance(prompt, str) and samples is None else texts
+
+    def _behind(self, label: str, prompt: str | Sequence[str]) -> str | Sequence[str]:
+        """A prompt, or each of several, as `labelled` gives it."""
+        return self.labelled(label, prompt) if isinstance(prompt, str) else [self.labelled(label, one) for one in prompt]
+
+    def labelled(self, label: str, prompt: str = "") -> str:
+        """The prompt with which a document of a label goes on: the label, a tab, and what the text is to begin with.
+
+        Raises:
+            SettingsError: the model knows no labels, or not this one.
+        """
+        if self.labels is None:
+            raise SettingsError(
+                f"label is {label!r}, but the documents that this model learnt have no labels",
+                expected="a model trained with a column of labels",
+                hint="escriba train TABLE --column TEXT --label-column LABEL",
+            )
+        if self.labels and label not in self.labels:
+            near, known = near_name(label, self.labels), list(self.labels)
+            listed = ", ".join(map(repr, known[:10])) + (f" and {len(known) - 10:,} more" if len(known) > 10 else "")
+            raise SettingsError(f"there is no label {label!r}", expected=f"one of {listed}", hint=near and f"did you mean {near!r}?")
+        return f"{label}{LABEL_END}{prompt}"
 
     def beam(
         self,

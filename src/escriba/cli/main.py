@@ -30,6 +30,7 @@ class _Entry(NamedTuple):
 COMMANDS = {
     "demo": _Entry("Begin", "begin", "Train for two minutes, write, score: see it all at once."),
     "texts": _Entry("Begin", "texts", "List well-known texts, or fetch one."),
+    "lessons": _Entry("Begin", "lessons", "Get the lessons as notebooks, in English, Spanish or Chinese."),
     "corpus": _Entry("Make", "make", "Show what would be read of a text, before training."),
     "train": _Entry("Make", "make", "Train a model on a text."),
     "list": _Entry("Make", "look", "List the models here."),

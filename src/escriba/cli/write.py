@@ -73,6 +73,7 @@ def _temperatures(ctx: click.Context, parameter: click.Parameter, value: str | N
 @click.argument("model", metavar="MODEL")
 @click.option("-p", "--prompt", "prompts", multiple=True, help="What the text goes on from; several make several texts.")
 @click.option("--prompt-file", metavar="FILE", help="A file (UTF-8) that holds the prompt; - is standard input.")
+@click.option("--label", metavar="LABEL", help="Of a model that learnt labels (--label-column): write a document with this one.")
 @click.option("--begins", metavar="TEXT", help="What each text begins with, behind the prompt, as a part of it.")
 @click.option("-l", "--length", default="500", show_default=True, callback=_length, metavar="N", help='Characters; "none" never stops.')
 @click.option("-n", "--samples", type=click.IntRange(1, 100_000), default=1, show_default=True, metavar="N", help="Texts for each prompt.")
@@ -100,7 +101,7 @@ def _temperatures(ctx: click.Context, parameter: click.Parameter, value: str | N
 @json_option
 @click.pass_context
 def generate_command(
-    ctx: click.Context, /, model: str, prompts: tuple[str, ...], prompt_file: str | None, begins: str | None, length: int | None,
+    ctx: click.Context, /, model: str, prompts: tuple[str, ...], prompt_file: str | None, label: str | None, begins: str | None, length: int | None,
     samples: int, temperatures: tuple[float, ...], beam: int | None, length_penalty: float | None, unique: bool, min_length: int | None,
     max_length: int | None, novel: bool, against: tuple[str, ...], seed: int | None, stop: tuple[str, ...], no_prompt: bool,
     at: str | None, out: str | None, as_json: bool, **sampling: Any,
@@ -121,6 +122,7 @@ def generate_command(
 
     loaded = escriba.api.load(model, at=at)
     texts = [*prompts, prompt_from(prompt_file)] if prompt_file is not None else list(prompts) or [""]
+    texts = texts if label is None else [loaded.labelled(label, text) for text in texts]
     stops = tuple(one.replace("\\n", "\n").replace("\\t", "\t") for one in stop)
     wanted = given({"unique": unique or None, "min_length": min_length, "max_length": max_length})
     if against and not novel:
