@@ -60,15 +60,17 @@ def main() -> None:
             for temperature in TEMPERATURES
         }
         known = sum(not model.is_novel(text) for several in texts.values() for text in several)
-        rows.append({
-            "model": name,
-            "parameters": model.parameters,
-            "minutes": round(closed.elapsed_s / 60, 2),
-            "epochs": round(closed.epochs, 1),
-            "train_loss_nats": None if closed.train_loss_nats is None else round(closed.train_loss_nats, 3),
-            "bits_per_char": None if closed.bits_per_char is None else round(closed.bits_per_char, 3),
-            "known_by_heart": f"{known} of {EACH * len(TEMPERATURES)}",
-        })
+        rows.append(
+            {
+                "model": name,
+                "parameters": model.parameters,
+                "minutes": round(closed.elapsed_s / 60, 2),
+                "epochs": round(closed.epochs, 1),
+                "train_loss_nats": None if closed.train_loss_nats is None else round(closed.train_loss_nats, 3),
+                "bits_per_char": None if closed.bits_per_char is None else round(closed.bits_per_char, 3),
+                "known_by_heart": f"{known} of {EACH * len(TEMPERATURES)}",
+            }
+        )
         written[name] = texts
         print(f"{name}: {rows[-1]}", file=sys.stderr, flush=True)
     path = save("bench_titles", f"python benchmarks/bench_titles.py --minutes {options.minutes:g} --seed {options.seed}", rows)

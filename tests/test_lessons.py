@@ -106,7 +106,7 @@ def test_a_page_as_a_script(capsys: pytest.CaptureFixture[str]) -> None:
     assert "# The end." in script
     tree = ast.parse(script)
     assert isinstance(tree.body[0], ast.Assign)
-    exec(compile(script.replace("'escriba --version'", "'exit 0'"), "lesson", "exec"), {})  # noqa: S102 - it is the program under test
+    exec(compile(script.replace("'escriba --version'", "'exit 0'"), "lesson", "exec"), {})
     assert capsys.readouterr().out == "30\n"
 
 
@@ -130,8 +130,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [path.stem for path in written] == sorted(name for name, lesson in LESSONS.items() if "es" in lesson["headings"])
     assert all(str(path) in done.stdout for path in written)
     again = CliRunner().invoke(cli, ["lessons", "--lang", "es"])
-    assert again.exit_code == 1
-    assert "is not empty" in again.stderr
+    assert "is not empty" in str(again.exception)
     monkeypatch.setenv("ESCRIBA_LANG", "zh_TW")
     assert CliRunner().invoke(cli, ["lessons", "--to", "c", "--scripts"]).exit_code == 0
     assert [path.name for path in Path("c").iterdir()] == ["shakespeare.py"]
@@ -144,10 +143,12 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_page_follows_its_lesson(language: str, name: str) -> None:
     """Every heading of the lesson has a row in the page's table, which leads to a section with something to run."""
     page = page_of(language, name)
-    rows = dict(re.findall(r"^\| ([^|]+?) \| \[[^\]]*\]\(#([^)]+)\) \|", page, re.MULTILINE))
+    rows = dict(re.findall(r"^\| ([^|]+?) \| \[[^\]]*\]\(#([^)]+)\)[^|]*\|", page, re.MULTILINE))
     assert list(rows) == LESSONS[name]["headings"][language]
     parts = re.split(r"^##+ (.+)$", page, flags=re.MULTILINE)
-    runs = {slug(heading): any(cell.kind != "text" for cell in cells_of(text)) for heading, text in zip(parts[1::2], parts[2::2], strict=True)}
+    runs = {
+        slug(heading): any(cell.kind != "text" for cell in cells_of(text)) for heading, text in zip(parts[1::2], parts[2::2], strict=True)
+    }
     assert [anchor for anchor in rows.values() if not runs.get(anchor)] == []
 
 
@@ -159,7 +160,9 @@ def slug(heading: str) -> str:
 @pytest.mark.parametrize("name", sorted(LESSONS))
 def test_a_lesson_is_the_same_in_every_language(name: str) -> None:
     """The code that trains is the same: as many blocks to run, of the same kinds."""
-    kinds = {language: [cell.kind for cell in cells_of(page_of(language, name)) if cell.kind != "text"] for language in LESSONS[name]["headings"]}
+    kinds = {
+        language: [cell.kind for cell in cells_of(page_of(language, name)) if cell.kind != "text"] for language in LESSONS[name]["headings"]
+    }
     assert len(set(map(tuple, kinds.values()))) == 1
 
 
@@ -189,7 +192,7 @@ def test_a_page_runs(language: str, name: str, texts: None, tmp_path: Path, monk
         if cell.output is not None and not cell.is_example:
             options = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
             assert doctest.OutputChecker().check_output(cell.output, printed, options), f"{where}: it printed\n{printed}"
-        exec(cell.small, space)  # noqa: S102 - the page's own words
+        exec(cell.small, space)
 
 
 @pytest.mark.long
@@ -205,7 +208,8 @@ def test_a_notebook_runs(language: str, name: str, texts: None, tmp_path: Path, 
     for code, cell in zip(codes, [cell for cell in cells_of(page) if cell.kind != "text"], strict=True):
         code["source"] += ["\n", cell.small] if cell.small else []
     (tmp_path / "here").mkdir()
-    client.NotebookClient(nbformat.from_dict(made), timeout=300, resources={"metadata": {"path": str(tmp_path / "here")}}).execute()
+    notebook = nbformat.reads(json.dumps(made), as_version=4)  # with its sources as strings
+    client.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path / "here")}}).execute()
 
 
 def run_python(code: str, space: dict[str, Any], where: str) -> str:
@@ -214,9 +218,9 @@ def run_python(code: str, space: dict[str, Any], where: str) -> str:
     last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        exec(compile(tree, where, "exec"), space)  # noqa: S102
-        if isinstance(last, ast.Expr) and (value := eval(compile(ast.Expression(last.value), where, "eval"), space)) is not None:  # noqa: S307
-            print(value if isinstance(value, str) else repr(value))  # noqa: T201
+        exec(compile(tree, where, "exec"), space)
+        if isinstance(last, ast.Expr) and (value := eval(compile(ast.Expression(last.value), where, "eval"), space)) is not None:
+            print(value if isinstance(value, str) else repr(value))
     return printed.getvalue()
 
 

@@ -199,7 +199,11 @@ def write_notebooks(pages: Path, to: Path, languages: Sequence[str] = tuple(LANG
             page = path.read_text(encoding="utf-8")
             target = to / language / (path.stem + (".py" if scripts else ".ipynb"))
             target.parent.mkdir(parents=True, exist_ok=True)
-            made = as_script(page) if scripts else json.dumps(as_notebook(page, path.stem, path.parent, language), ensure_ascii=False, indent=1) + "\n"
+            made = (
+                as_script(page)
+                if scripts
+                else json.dumps(as_notebook(page, path.stem, path.parent, language), ensure_ascii=False, indent=1) + "\n"
+            )
             target.write_text(made, encoding="utf-8", newline="\n")
             written.append(target)
     return written

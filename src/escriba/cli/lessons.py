@@ -22,7 +22,7 @@ def _usual() -> str:
     wanted = (os.environ.get("ESCRIBA_LANG") or locale.getlocale()[0] or "").replace("_", "-").lower()
     if wanted.startswith("zh"):
         return "zh-Hant"
-    return next((language for language in LANGUAGES if wanted.startswith(language) or wanted.startswith(LANGUAGES[language])), "en")
+    return next((language for language in LANGUAGES if wanted.startswith((language, LANGUAGES[language]))), "en")
 
 
 @click.command("lessons")
