@@ -27,8 +27,8 @@ WRITING = ("open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncat
 
 
 def strike(name: str) -> None:
-    """Sends itself a signal; SIGKILL does not come back."""
-    os.kill(os.getpid(), getattr(signal, name))
+    """Sends this very thread a signal, so that two are two; SIGKILL does not come back."""
+    signal.raise_signal(getattr(signal, name))
 
 
 def at_event(wanted: dict[str, Any], counted: list[str]) -> None:
