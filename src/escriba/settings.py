@@ -88,6 +88,11 @@ class TextSettings(Settings):
     fingerprint: bool = Field(True, description="keep hashes of the documents that were learnt, so that new ones can be told")
     val_fraction: float = Field(0.1, ge=0.0, le=0.5, description="share of the text that is held out and only ever measured")
 
+    @field_validator("column", mode="before")
+    @classmethod
+    def _one_column(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.from_line is not None and self.to_line is not None and self.to_line < self.from_line:
