@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import locale
 import os
+import re
 from pathlib import Path
 
 import click
@@ -19,10 +20,9 @@ __all__ = ["lessons_command"]
 
 def _usual() -> str:
     """The language that is asked for in the environment or by the system, or English."""
-    wanted = (os.environ.get("ESCRIBA_LANG") or locale.getlocale()[0] or "").replace("_", "-").lower()
-    if wanted.startswith("zh"):
-        return "zh-Hant"
-    return next((language for language in LANGUAGES if wanted.startswith((language, LANGUAGES[language]))), "en")
+    wanted = (os.environ.get("ESCRIBA_LANG") or locale.getlocale()[0] or "").lower()
+    found = re.match("(zh|chinese)|(es|spanish)(?![a-z])", wanted)  # Windows says Spanish_Spain, the others es_ES
+    return "en" if found is None else "zh-Hant" if found[1] else "es"
 
 
 @click.command("lessons")
