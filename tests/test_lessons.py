@@ -20,7 +20,7 @@ import pytest
 from click.testing import CliRunner
 
 from escriba.cli.main import cli
-from escriba.lessons import LANGUAGES, Cell, as_notebook, as_script, cells_of, title_of, write_notebooks
+from escriba.lessons import LANGUAGES, Cell, as_notebook, as_script, cells_of, write_notebooks
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ROOT / "docs" / "lessons"
@@ -77,7 +77,6 @@ def test_a_page_as_cells() -> None:
     assert printed == Cell("python", "print(EPOCHS)\n", "1\n", line=14)
     assert typed == Cell("shell", "escriba --version\n", "escriba 9\n", is_example=True, line=21)
     assert last.source == "The end."
-    assert title_of(PAGE) == "A lesson"
 
 
 def test_a_page_as_a_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-__all__ = ["LANGUAGES", "Cell", "as_notebook", "as_script", "cells_of", "lessons_in", "title_of", "write_notebooks"]
+__all__ = ["LANGUAGES", "Cell", "as_notebook", "as_script", "cells_of", "lessons_in", "write_notebooks"]
 
 LANGUAGES: Mapping[str, str] = {"en": "English", "es": "español", "zh-Hant": "繁體中文"}
 """The languages of the pages."""
@@ -105,12 +105,6 @@ def cells_of(page: str) -> list[Cell]:
     words, end = words + between, len(page)
     told()
     return cells
-
-
-def title_of(page: str) -> str:
-    """The heading of a page."""
-    found = re.search(r"^# (.+)$", page, re.MULTILINE)
-    return found[1] if found else ""
 
 
 def as_notebook(page: str, name: str, folder: Path, language: str) -> dict[str, Any]:
