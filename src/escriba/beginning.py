@@ -15,6 +15,7 @@ from escriba.checkpoint import MODELS, Config, ModelFiles, find_model, load_fold
 from escriba.closing import keep_fingerprint, keeps_fingerprint
 from escriba.errors import CheckpointError, SettingsError, TextError, typed
 from escriba.inference.fingerprint import Hashes, load_fingerprint
+from escriba.language import tr
 from escriba.presets import LENGTHS, Preset
 from escriba.presets import preset as find_preset
 from escriba.recalling import Before
@@ -70,7 +71,7 @@ def begin(request: Request) -> Beginning:
     """
     ways = [name for name in ("resume", "more", "init_from") if getattr(request, name) not in (False, None)]
     if len(ways) > 1:
-        raise SettingsError(f"{' and '.join(ways)} at once", expected="one of resume, more and init_from, or none")
+        raise SettingsError(tr("{ways} at once", ways=" and ".join(ways)), expected=tr("one of resume, more and init_from, or none"))
     given = sort_settings(request.settings)
     find_preset(request.preset)  # a misspelt one is told of, also where it is not used
     for path in (request.more, request.init_from):
@@ -90,8 +91,8 @@ def begin(request: Request) -> Beginning:
         restored = f"nothing: there is no unfinished training in {where}, so it begins"
         if target is not None and (target / "config.json").is_file() and not request.overwrite:
             raise CheckpointError(
-                f"{target} holds a model, but not the training/ folder that going on needs",
-                hint="replace it: --overwrite; or choose another folder: -o; or begin with its weights: --init-from",
+                tr("{target} holds a model, but not the training/ folder that going on needs", target=target),
+                hint=tr("replace it: --overwrite; or choose another folder: -o; or begin with its weights: --init-from"),
             )
     return _anew(request, given, target, restored)
 
@@ -172,7 +173,11 @@ def _further(request: Request, given: Mapping[type[Settings], dict[str, Any]], s
     _refuse_counts(before, source)
     if not is_finished(source):
         line = typed("escriba", "train", *request.sources, "-o", str(source), "--resume")
-        raise CheckpointError(f"the training in {source} is not finished", expected="a finished model", hint=f"go on with it: {line}")
+        raise CheckpointError(
+            tr("the training in {source} is not finished", source=source),
+            expected=tr("a finished model"),
+            hint=tr("go on with it: {line}", line=line),
+        )
     changes = given[TrainSettings]
     fixed = {name: changes[name] for name in FIXED if name in changes}
     _refuse_other(
@@ -202,19 +207,27 @@ def _same_text(request: Request, before: Config, folder: Path, chosen: Preset, c
     """The plan of a training that is known, once its text is seen to be the same."""
     known = Run.read(folder).last("begun").get("corpus", {})
     if "sha256" not in known:
-        raise CheckpointError(f"{folder / 'metrics.jsonl'} does not say which text was learnt", hint="train anew with --overwrite")
+        raise CheckpointError(
+            tr("{folder} does not say which text was learnt", folder=folder / "metrics.jsonl"), hint=tr("train anew with --overwrite")
+        )
     sources = request.sources
     if not sources and request.text is None and request.documents is None:
         sources = tuple(known.get("sources", ()))  # as they were given then
         if not sources:
-            raise TextError(f"the text of {folder} was given in Python", hint="give it again: train(text=..., ...)")
+            raise TextError(tr("the text of {folder} was given in Python", folder=folder), hint=tr("give it again: train(text=..., ...)"))
     corpus = read(*sources, text=request.text, documents=request.documents, settings=before.text)
     if known["sha256"] != corpus.sha256:
         raise TextError(
-            f"this is not the text of the training in {folder}: {corpus.characters:,} characters (sha256 {corpus.sha256[:12]}), "
-            f"there {known.get('characters'):,} ({known['sha256'][:12]})",
-            expected="the very same text",
-            hint="train anew with --overwrite, or into another folder with -o; --init-from begins with a model's weights",
+            tr(
+                "this is not the text of the training in {folder}: {characters:,} characters (sha256 {sha256}), there {get:,} ({known})",
+                folder=folder,
+                characters=corpus.characters,
+                sha256=corpus.sha256[:12],
+                get=known.get("characters"),
+                known=known["sha256"][:12],
+            ),
+            expected=tr("the very same text"),
+            hint=tr("train anew with --overwrite, or into another folder with -o; --init-from begins with a model's weights"),
         )
     held_out, choosing = own_parts(request, corpus)
     tokenizer = load_folder(folder).tokenizer
@@ -223,9 +236,9 @@ def _same_text(request: Request, before: Config, folder: Path, chosen: Preset, c
         there, here = known.get(f"{name}_sha256"), None if part is None else part.sha256
         if f"{name}_sha256" in known and there != here:
             raise TextError(
-                f"the {words} text is not that of the training in {folder}",
-                expected="the very same --val and --test, or none if there were none",
-                hint="give the --val and --test that it began with",
+                tr("the {words} text is not that of the training in {folder}", words=words, folder=folder),
+                expected=tr("the very same --val and --test, or none if there were none"),
+                hint=tr("give the --val and --test that it began with"),
             )
     return plan
 
@@ -243,9 +256,14 @@ def _same_compute(given: Mapping[str, Any], state: TrainingState, inexact: bool)
     for name, value in asked.items():
         if str(value) != str(recorded[name]) and not inexact:
             raise SettingsError(
-                f"{name} is {value!r}, but the training to resume ran with {recorded[name]!r}: the last bits would be others",
-                expected=f"{recorded[name]!r}, or none: it is read from the folder",
-                hint="--allow-inexact goes on all the same (in Python allow_inexact=True)",
+                tr(
+                    "{name} is {value!r}, but the training to resume ran with {recorded!r}: the last bits would be others",
+                    name=name,
+                    value=value,
+                    recorded=recorded[name],
+                ),
+                expected=tr("{recorded!r}, or none: it is read from the folder", recorded=recorded[name]),
+                hint=tr("--allow-inexact goes on all the same (in Python allow_inexact=True)"),
             )
     if any(str(value) != str(recorded[name]) for name, value in asked.items()):
         return None, asked
@@ -253,9 +271,9 @@ def _same_compute(given: Mapping[str, Any], state: TrainingState, inexact: bool)
         if inexact:
             return None, {"device": "auto", "threads": None}
         raise SettingsError(
-            f"the training to resume ran on {recorded['device']!r}, which is not here",
-            expected="the same device",
-            hint="--allow-inexact goes on with what is here (in Python allow_inexact=True)",
+            tr("the training to resume ran on {recorded!r}, which is not here", recorded=recorded["device"]),
+            expected=tr("the same device"),
+            hint=tr("--allow-inexact goes on with what is here (in Python allow_inexact=True)"),
         )
     return Compute(**recorded, measured=True), {}
 
@@ -273,16 +291,18 @@ def _refuse_other(
             kept = getattr(met, name)
             if getattr(met.but(**({**dict.fromkeys(LENGTHS), name: value} if name in LENGTHS else {name: value})), name) != kept:
                 raise SettingsError(
-                    f"{name} is {value!r}, but {what} has {kept!r}",
-                    expected="the same value, or none: it is read from the folder",
-                    hint=hint or "train anew with --overwrite, or into another folder with -o",
+                    tr("{name} is {value!r}, but {what} has {kept!r}", name=name, value=value, what=what, kept=kept),
+                    expected=tr("the same value, or none: it is read from the folder"),
+                    hint=hint or tr("train anew with --overwrite, or into another folder with -o"),
                 )
 
 
 def _refuse_counts(config: Config, folder: Path) -> None:
     """An n-gram that counts has neither weights to begin with nor a training to go on with."""
     if config.model.cell == "counts":
-        raise SettingsError(f"{folder} is an n-gram that counts, which cannot be trained further", expected="a network")
+        raise SettingsError(
+            tr("{folder} is an n-gram that counts, which cannot be trained further", folder=folder), expected=tr("a network")
+        )
 
 
 def _refuse_a_leak(parent: Path, plan: Plan) -> None:
@@ -291,7 +311,7 @@ def _refuse_a_leak(parent: Path, plan: Plan) -> None:
     here = None if plan.parts.held_out is None else plan.parts.held_out.sha256
     if known.get("sha256") == plan.corpus.sha256 and known.get("held_out_sha256") != here:
         raise TextError(
-            f"{parent} learnt from this very text, with another part of it held out",
-            expected="the same --seed, --val-fraction, --val and --test as there",
-            hint="or train that model further: --more",
+            tr("{parent} learnt from this very text, with another part of it held out", parent=parent),
+            expected=tr("the same --seed, --val-fraction, --val and --test as there"),
+            hint=tr("or train that model further: --more"),
         )

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from escriba.errors import CheckpointError, EscribaError, near_name
+from escriba.language import tr
 from escriba.settings import ModelSettings, TextSettings, TrainSettings
 from escriba.tensorfile import DTYPES, canonical_json, json_hashes, read_json, read_tensors, replace_file, tensor_bytes
 from escriba.text.tokenizer import Tokenizer, tokenizer_from_json
@@ -76,21 +77,31 @@ class Config:
             SettingsError: a setting is unknown or out of its range.
         """
         if not isinstance(value, dict) or value.get("format") != "escriba":
-            raise CheckpointError("this is no configuration of Escriba", expected='"format": "escriba"')
+            raise CheckpointError(tr("this is no configuration of Escriba"), expected=tr('"format": "escriba"'))
         version = value.get("format_version")
         if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-            raise CheckpointError(f"format_version is {version!r}", expected=f"a whole number, 1 to {FORMAT_VERSION}")
+            raise CheckpointError(
+                tr("format_version is {version!r}", version=version),
+                expected=tr("a whole number, 1 to {FORMAT_VERSION}", FORMAT_VERSION=FORMAT_VERSION),
+            )
         if version > FORMAT_VERSION:
             raise CheckpointError(
-                f"format_version is {version}, newer than this Escriba knows", expected=f"at most {FORMAT_VERSION}", hint="upgrade Escriba"
+                tr("format_version is {version}, newer than this Escriba knows", version=version),
+                expected=tr("at most {FORMAT_VERSION}", FORMAT_VERSION=FORMAT_VERSION),
+                hint=tr("upgrade Escriba"),
             )
         sections = {"format", "format_version", "text", "model", "train"}
         if set(value) != sections or not all(isinstance(value[name], dict) for name in ("text", "model", "train")):
-            raise CheckpointError(f"the sections are {sorted(value)}", expected=f"{sorted(sections)}, the last three objects")
+            raise CheckpointError(
+                tr("the sections are {value}", value=sorted(value)),
+                expected=tr("{sections}, the last three objects", sections=sorted(sections)),
+            )
         model = dict(value["model"])
         vocab_size = model.pop("vocab_size", None)
         if not isinstance(vocab_size, int) or isinstance(vocab_size, bool) or not 1 <= vocab_size <= 2**31:
-            raise CheckpointError(f"vocab_size is {vocab_size!r}", expected="a whole number of symbols, 1 or more")
+            raise CheckpointError(
+                tr("vocab_size is {vocab_size!r}", vocab_size=vocab_size), expected=tr("a whole number of symbols, 1 or more")
+            )
         return cls(TextSettings.parse(value["text"]), ModelSettings.parse(model), TrainSettings.parse(value["train"]), vocab_size)
 
 
@@ -178,11 +189,20 @@ def load_folder(folder: Path, at: str | None = None) -> ModelFiles:
         CheckpointError: the folder or a file is missing, damaged, of a newer version, or of another model.
     """
     if not (folder / "config.json").is_file():
-        raise CheckpointError(f"{folder} is no model folder: it has no config.json", hint="escriba list shows the models here")
+        raise CheckpointError(
+            tr("{folder} is no model folder: it has no config.json", folder=folder), hint=tr("escriba list shows the models here")
+        )
     config = read_config(folder)
     tokenizer = _parsed(folder / "tokenizer.json", tokenizer_from_json)
     if tokenizer.vocab_size != config.vocab_size:
-        raise CheckpointError(f"{folder}: tokenizer.json has {tokenizer.vocab_size} symbols, config.json {config.vocab_size}")
+        raise CheckpointError(
+            tr(
+                "{folder}: tokenizer.json has {vocab_size} symbols, config.json {vocab_size2}",
+                folder=folder,
+                vocab_size=tokenizer.vocab_size,
+                vocab_size2=config.vocab_size,
+            )
+        )
     specs = tensor_specs(config.model, config.vocab_size)
     shapes, dtypes = {spec.name: spec.shape for spec in specs}, {spec.name: spec.dtype for spec in specs}
     path = folder / "model.safetensors"
@@ -190,18 +210,25 @@ def load_folder(folder: Path, at: str | None = None) -> ModelFiles:
         kept = kept_weights(folder)
         if at not in kept:
             hint = None if kept else "none were kept; train with --keep-every epoch"
-            raise CheckpointError(f"{folder} keeps no weights of {at!r}", expected=", ".join(kept) or None, hint=hint)
+            raise CheckpointError(
+                tr("{folder} keeps no weights of {at!r}", folder=folder, at=at), expected=", ".join(kept) or None, hint=hint
+            )
         path = folder / "kept" / f"{at.replace(':', '-')}.safetensors"
     weights, metadata = read_tensors(path, shapes, dtypes)
     for name, value in _binding(folder).items():
         if metadata.pop(name, None) != value:
             file = name.replace("_sha256", ".json")
-            raise CheckpointError(f"{path} was not written for this {file}", expected="files of one and the same model, unchanged")
+            raise CheckpointError(
+                tr("{path} was not written for this {file}", path=path, file=file),
+                expected=tr("files of one and the same model, unchanged"),
+            )
     if metadata:
-        raise CheckpointError(f"{path} has unknown metadata: {', '.join(metadata)}", expected="a file that Escriba wrote")
+        raise CheckpointError(
+            tr("{path} has unknown metadata: {metadata}", path=path, metadata=", ".join(metadata)), expected=tr("a file that Escriba wrote")
+        )
     for name, array in weights.items():
         if not np.isfinite(array).all():
-            raise CheckpointError(f"{path}: {name} holds numbers that are not finite")
+            raise CheckpointError(tr("{path}: {name} holds numbers that are not finite", path=path, name=name))
     return ModelFiles(folder, config, tokenizer, weights)
 
 
@@ -239,4 +266,6 @@ def find_model(name: str | Path) -> Path:
         hint = f"did you mean {known[near]}?"
     else:
         hint = "escriba list shows the models here" if known else "train one first: escriba train TEXT"
-    raise CheckpointError(f"there is no model {str(name)!r}", expected="a model folder, or a name under models/", hint=hint)
+    raise CheckpointError(
+        tr("there is no model {name!r}", name=str(name)), expected=tr("a model folder, or a name under models/"), hint=hint
+    )

@@ -27,6 +27,7 @@ from escriba.closing import keep_fingerprint, keep_typical
 from escriba.engine.counts import CountsEngine
 from escriba.errors import CheckpointError, SettingsError, TrainingError
 from escriba.history import Begun, Closed, corpus_facts
+from escriba.language import tr
 from escriba.presets import LENGTHS
 from escriba.presets import preset as find_preset
 from escriba.request import Request, existing_model, own_parts
@@ -71,9 +72,13 @@ def train_counts(request: Request, watcher: Watcher, began: float) -> Model:
     for name in ("resume", "more", "init_from"):
         if getattr(request, name) not in (False, None):
             raise SettingsError(
-                f"{name} is {getattr(request, name)!r}, but an n-gram that counts has no training to go on with",
-                expected=f"a training without {name}",
-                hint="count anew: it takes seconds",
+                tr(
+                    "{name} is {request!r}, but an n-gram that counts has no training to go on with",
+                    name=name,
+                    request=getattr(request, name),
+                ),
+                expected=tr("a training without {name}", name=name),
+                hint=tr("count anew: it takes seconds"),
             )
     find_preset(request.preset)  # a misspelt one is told of, though it says nothing of counting
     given = sort_settings(request.settings)
@@ -139,8 +144,12 @@ def _counted(train: Corpus, tokenizer: Tokenizer, chosen: ModelSettings) -> tupl
         return encoded, weights, CountsEngine(chosen, tokenizer.vocab_size, weights)
     except MemoryError as error:
         raise TrainingError(
-            f"the memory of this machine is not enough to count the n-grams of {train.characters:,} characters up to order {chosen.order}",
-            hint="take a smaller --order (in Python order=), or a part of the text: --to-line (to_line=)",
+            tr(
+                "the memory of this machine is not enough to count the n-grams of {characters:,} characters up to order {order}",
+                characters=train.characters,
+                order=chosen.order,
+            ),
+            hint=tr("take a smaller --order (in Python order=), or a part of the text: --to-line (to_line=)"),
         ) from error
 
 
@@ -156,7 +165,10 @@ def _model_settings(given: Mapping[str, Any]) -> ModelSettings:
     """
     for name, value in given.items():
         if name not in ("cell", "order") and value != ModelSettings.model_fields[name].default:
-            raise SettingsError(f"{name} is {value!r}, but an n-gram that counts is no network", expected="order, 1 to 8, and no other")
+            raise SettingsError(
+                tr("{name} is {value!r}, but an n-gram that counts is no network", name=name, value=value),
+                expected=tr("order, 1 to 8, and no other"),
+            )
     return ModelSettings(cell="counts", **{name: value for name, value in given.items() if name == "order"})
 
 
@@ -275,14 +287,16 @@ def _keep(
     place = new_place(target)
     with _locked(place) as is_locked:
         if place.exists() and not (place / "config.json").is_file() and any(place.iterdir() if place.is_dir() else [place]):
-            raise CheckpointError(f"{target} is not a model folder, so it is not overwritten", hint="choose another folder with -o")
+            raise CheckpointError(
+                tr("{target} is not a model folder, so it is not overwritten", target=target), hint=tr("choose another folder with -o")
+            )
         new = sibling(place, "partial")
         if is_locked:  # what is there was left by a crash
             shutil.rmtree(new, ignore_errors=True)
         elif new.exists():
             raise CheckpointError(
-                f"{new} is there: another training is about to write {target}, or one was cut short",
-                hint="wait for its end; if none is running, delete that folder",
+                tr("{new} is there: another training is about to write {target}, or one was cut short", new=new, target=target),
+                hint=tr("wait for its end; if none is running, delete that folder"),
             )
         with saying_what_failed(f"{new} could not be made"):
             new.mkdir()  # it fails where another one has just made it

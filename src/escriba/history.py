@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from escriba.errors import SettingsError
+from escriba.language import tr
 
 if TYPE_CHECKING:
     from escriba.outputs.figures import Figure
@@ -188,7 +189,9 @@ class Run:
         levels = [Level("held-out part", closing["loss_nats"])] if closing.get("loss_nats") is not None else []
         for name, bits in {**(closing.get("baselines") or {}), **(baselines or {})}.items():
             if isinstance(bits, bool) or not isinstance(bits, int | float) or not 0 < bits < math.inf:
-                raise SettingsError(f"the baseline {name!r} is {bits!r}", expected="bits a character, more than 0")
+                raise SettingsError(
+                    tr("the baseline {name!r} is {bits!r}", name=name, bits=bits), expected=tr("bits a character, more than 0")
+                )
             levels.append(Level(name, bits * math.log(2.0) * length))
         learnt = self._curve("progress")
         unlearnt = self._curve("evaluated")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from escriba.errors import CheckpointError, TextError, typed
 from escriba.inference.evaluating import Measured, Progress, measure
 from escriba.inference.typical import FILE, MOST_SYMBOLS, Typicality, load_typical, measure_typical, save_typical, weights_sha256
+from escriba.language import tr
 from escriba.settings import TextSettings
 from escriba.text.again import held_out_text, was_a_table
 from escriba.text.corpus import Corpus, read, read_beside
@@ -105,9 +106,14 @@ class Evaluation:
         """
         if self.text_sha256 != other.text_sha256:
             raise TextError(
-                f"figures of different texts: {self.characters:,} characters (sha256 {self.text_sha256[:12]}) "
-                f"and {other.characters:,} ({other.text_sha256[:12]})",
-                expected="two evaluations on one text",
+                tr(
+                    "figures of different texts: {characters:,} characters (sha256 {text_sha256}) and {characters2:,} ({text_sha2562})",
+                    characters=self.characters,
+                    text_sha256=self.text_sha256[:12],
+                    characters2=other.characters,
+                    text_sha2562=other.text_sha256[:12],
+                ),
+                expected=tr("two evaluations on one text"),
             )
         difference = self.bits_per_char - other.bits_per_char
         mine, theirs = ([(symbols, characters) for _, symbols, characters in one.blocks] for one in (self, other))
@@ -182,11 +188,11 @@ def _recorded(model: Model) -> object:
 def _part(model: Model, source: Source, text: str | None, encoding: str | None) -> Corpus:
     """What is to be measured on: a text read as the model's own was, or what it held out."""
     if source is not None and text is not None:
-        raise TextError("a source and a text at once", expected="one of them")
+        raise TextError(tr("a source and a text at once"), expected=tr("one of them"))
     if source is None and text is None:
         hint = f"give a text: {typed('escriba', 'evaluate', model.folder or 'MODEL', 'FILE')} (in Python: model.evaluate('FILE'))"
         if model.config is None:
-            raise TextError("it is not known how this model's text was read", hint=hint)
+            raise TextError(tr("it is not known how this model's text was read"), hint=hint)
         return held_out_text(_recorded(model), model.config.text, model.config.train.seed, hint)
     if isinstance(source, Corpus):
         return source
@@ -198,7 +204,9 @@ def _part(model: Model, source: Source, text: str | None, encoding: str | None) 
         settings = settings.but(encoding=encoding)
     if source is not None:
         if not isinstance(source, str | os.PathLike):
-            raise TextError(f"the text to measure on is {source!r:.60}", expected="a file, a text that was read, or text=...")
+            raise TextError(
+                tr("the text to measure on is {source!r:.60}", source=source), expected=tr("a file, a text that was read, or text=...")
+            )
         like = Corpus((), is_documents, (), (), settings)
         return read_beside([source], like, from_tables=bool(settings.column) and was_a_table(_recorded(model)))
     by = settings.documents if is_documents and settings.documents in ("line", "paragraph") else "line" if is_documents else "stream"
@@ -315,10 +323,13 @@ def is_typical(model: Model, text: str, at: float) -> Typical:
     if typicality is None:
         of = f"{model.folder or 'this model'}" + (f" at {model.at}" if model.at else "")
         line = "" if model.at else f"{typed('escriba', 'evaluate', model.folder or 'MODEL', '--typical')}; "
-        raise CheckpointError(f"it was not measured what is typical for {of}", hint=f"measure it: {line}in Python: model.measure_typical()")
+        raise CheckpointError(
+            tr("it was not measured what is typical for {of}", of=of),
+            hint=tr("measure it: {line}in Python: model.measure_typical()", line=line),
+        )
     score = model.score(text)
     if score.bits_per_char is None:
-        raise TextError("an empty text is neither typical nor not", expected="a text of one symbol or more")
+        raise TextError(tr("an empty text is neither typical nor not"), expected=tr("a text of one symbol or more"))
     alarms, pieces = typicality.false_alarms(at, score.symbols)
     share = typicality.share(score.bits_per_char, score.symbols)
     beside, convention = typicality.beside(score.symbols), f"{score.convention}; {typicality.convention}"
@@ -338,7 +349,9 @@ def learn_typical(
     """Measures what is typical, and keeps it in the model's folder. See `Model.measure_typical`."""
     part = _part(model, source, text, encoding)
     if part.is_documents != (model.tokenizer.eos_id is not None):
-        raise TextError(f"{part!r} has not the form of the model's text", expected="documents for documents, a stream for a stream")
+        raise TextError(
+            tr("{part!r} has not the form of the model's text", part=part), expected=tr("documents for documents, a stream for a stream")
+        )
     engine = model.engine_for(min(MOST_SYMBOLS, part.characters))
     found = measure_typical(engine, model.tokenizer, part.encode(model.tokenizer), seed=seed, most_symbols=most_symbols, progress=progress)
     model.usual.take(found)

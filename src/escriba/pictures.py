@@ -15,6 +15,7 @@ import numpy as np
 from escriba.engine.sampling import log_softmax
 from escriba.errors import SettingsError, near_name
 from escriba.inference.reading import Reader
+from escriba.language import tr
 from escriba.outputs.drawings import Box, architecture
 from escriba.outputs.figures import checked_file, kept
 from escriba.outputs.page import table
@@ -50,9 +51,9 @@ def draw(model: Model, kind: str, path: str | os.PathLike[str] | None = None, **
         if name not in KINDS[kind]:
             near = near_name(name, KINDS[kind])
             raise SettingsError(
-                f"a picture of the kind {kind!r} has no option {name!r}",
-                expected=", ".join(KINDS[kind]) or "none",
-                hint=f"did you mean {near!r}?" if near else None,
+                tr("a picture of the kind {kind!r} has no option {name!r}", kind=kind, name=name),
+                expected=", ".join(KINDS[kind]) or tr("none"),
+                hint=tr("did you mean {near!r}?", near=near) if near else None,
             )
     if path is not None:
         path = checked_file(path, *([".html"] if kind == "surprisal" else []))
@@ -62,7 +63,7 @@ def draw(model: Model, kind: str, path: str | os.PathLike[str] | None = None, **
         return model.next(options.get("context", "")).plot(path, n=options.get("n"))
     if kind == "surprisal":
         if "text" not in options:
-            raise SettingsError("there is no text of which the surprisal is to be drawn", expected="text=...")
+            raise SettingsError(tr("there is no text of which the surprisal is to be drawn"), expected=tr("text=..."))
         score = model.score(options["text"], options.get("after", ""), top=3)
         return score.page(path) if path is not None and path.suffix.lower() == ".html" else score.plot(path)
     if kind == "embedding":
@@ -82,7 +83,9 @@ def checked_kind(kind: object) -> str:
         return kind
     near = near_name(kind, KINDS) if isinstance(kind, str) else None
     raise SettingsError(
-        f"there is no picture of the kind {kind!r}", expected=", ".join(KINDS), hint=f"did you mean {near!r}?" if near else None
+        tr("there is no picture of the kind {kind!r}", kind=kind),
+        expected=", ".join(KINDS),
+        hint=tr("did you mean {near!r}?", near=near) if near else None,
     )
 
 
@@ -159,15 +162,20 @@ def _embedding(model: Model, path: str | os.PathLike[str] | None, n: int | None 
     why = {"counts": "it counts, and knows no vectors", "ngram": "its symbols enter as their codes"}.get(settings.cell, "")
     if settings.cell == "counts" or settings.codes or settings.embedding_dim is None:
         raise SettingsError(
-            f"this model has no embedding: {why if settings.cell == 'counts' or settings.codes else 'its symbols enter one-hot'}",
-            expected="a model with an embedding (embedding_dim)",
+            tr(
+                "this model has no embedding: {codes}",
+                codes=why if settings.cell == "counts" or settings.codes else "its symbols enter one-hot",
+            ),
+            expected=tr("a model with an embedding (embedding_dim)"),
         )
     most = ON_A_MAP if n is None else n
     if isinstance(most, bool) or not isinstance(most, int) or most < 3:
-        raise SettingsError(f"n is {most!r}: symbols on the map", expected="an integer, 3 or more")
+        raise SettingsError(tr("n is {most!r}: symbols on the map", most=most), expected=tr("an integer, 3 or more"))
     weights = model.net.get_weights() if model.net is not None else model._weights
     if weights is None:
-        raise SettingsError("this model's weights are not known here, so its embedding cannot be drawn", expected="a model that was loaded")
+        raise SettingsError(
+            tr("this model's weights are not known here, so its embedding cannot be drawn"), expected=tr("a model that was loaded")
+        )
     vectors, symbols = np.asarray(weights["embedding.weight"]), model.tokenizer.symbols
     counts = np.asarray(model.tokenizer.frequencies, dtype=np.float64)
     met = int(np.count_nonzero(counts)) or len(counts)  # what the text never had was never learnt
@@ -184,7 +192,7 @@ def _config(model: Model) -> Any:
     """
     if model.config is None:
         raise SettingsError(
-            "the shape of this model's network is not known", expected="a model that was loaded, trained, or made of a network"
+            tr("the shape of this model's network is not known"), expected=tr("a model that was loaded, trained, or made of a network")
         )
     return model.config
 

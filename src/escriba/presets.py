@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from escriba.errors import SettingsError, near_name
+from escriba.language import tr
 from escriba.settings import ModelSettings, TrainSettings
 
 __all__ = ["PRESETS", "Preset", "preset"]
@@ -75,7 +76,9 @@ def preset(name: str = "small", *, model: Mapping[str, Any] | None = None, train
     if name not in PRESETS:
         near = near_name(name, PRESETS)
         raise SettingsError(
-            f"there is no preset {name!r}", expected="one of " + ", ".join(PRESETS), hint=f"did you mean {near!r}?" if near else None
+            tr("there is no preset {name!r}", name=name),
+            expected="one of " + ", ".join(PRESETS),
+            hint=tr("did you mean {near!r}?", near=near) if near else None,
         )
     found = PRESETS[name]
     changes = dict(train or {})

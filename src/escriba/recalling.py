@@ -18,6 +18,7 @@ from escriba.history import Run
 from escriba.inference.fingerprint import Hashes, KnownLines, contains, load_fingerprint, make_fingerprint, save_fingerprint
 from escriba.inference.recall import Recall
 from escriba.inference.recall import recall as recall_in
+from escriba.language import tr
 from escriba.results import Text
 from escriba.settings import TextSettings
 from escriba.text.again import learnt_text
@@ -140,7 +141,7 @@ class Learnt:
 def recall(model: Model, text: str, against: Against, watch: Callable[[int], None] | None) -> Recall:
     """How much of a text stands verbatim in what a model learnt from; as `Model.recall`."""
     if not text:
-        raise TextError("the text to hold against the training text is empty", expected="one character or more")
+        raise TextError(tr("the text to hold against the training text is empty"), expected=tr("one character or more"))
     corpus = model.learnt.text(model, against)
     if against is None:
         _tell_of(model.learnt.others(model, hashes=False))
@@ -185,5 +186,5 @@ def _listed(against: Against) -> Sequence[str | os.PathLike[str]] | Corpus | Non
     if isinstance(against, str | os.PathLike):
         return [against]
     if not isinstance(against, Sequence) or not against or not all(isinstance(one, str | os.PathLike) for one in against):
-        raise TextError(f"against is {against!r:.60}", expected="a path, several, or a text that was read")
+        raise TextError(tr("against is {against!r:.60}", against=against), expected=tr("a path, several, or a text that was read"))
     return against

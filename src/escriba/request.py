@@ -13,6 +13,7 @@ from typing import Any
 
 from escriba.checkpoint import MODELS, find_model
 from escriba.errors import CheckpointError, SettingsError, TextError, typed
+from escriba.language import tr
 from escriba.text.corpus import Corpus, read_beside
 from escriba.text.files import find
 from escriba.training.unfinished import has_state, is_finished
@@ -45,7 +46,7 @@ class Request:
         """The model folder; None: a model in memory."""
         for name, path in (("out", self.out), ("more", self.more), ("init_from", self.init_from)):
             if path is not None and not isinstance(path, str | os.PathLike):
-                raise SettingsError(f"{name} is {path!r}", expected="a folder, or the name of a model")
+                raise SettingsError(tr("{name} is {path!r}", name=name, path=path), expected=tr("a folder, or the name of a model"))
         if self.out is not None:
             return Path(self.out)
         if self.more is not None:
@@ -69,14 +70,17 @@ def _refuse_the_same_file(request: Request) -> None:
     for what, paths in (("to learn from", request.sources), ("as --val", _listed(request.val)), ("as --test", _listed(request.test))):
         for path in find(paths) if paths else ():
             if path is not None and (before := seen.setdefault(path.resolve(), what)) != what:
-                raise TextError(f"{path} is given twice: {before}, and {what}", expected="texts that have nothing in common")
+                raise TextError(
+                    tr("{path} is given twice: {before}, and {what}", path=path, before=before, what=what),
+                    expected=tr("texts that have nothing in common"),
+                )
 
 
 def _listed(paths: Paths) -> list[str | os.PathLike[str]]:
     if isinstance(paths, str | os.PathLike):
         return [paths]
     if paths is not None and not isinstance(paths, Sequence):
-        raise TextError(f"{paths!r:.60} is no path", expected="a path, or several")
+        raise TextError(tr("{paths!r:.60} is no path", paths=paths), expected=tr("a path, or several"))
     return list(paths or ())
 
 
@@ -93,13 +97,16 @@ def existing_model(target: Path, sources: Sequence[str | os.PathLike[str]]) -> C
     texts = [os.fspath(source) for source in sources]
     if (target / "config.json").is_file() and not is_finished(target):
         return CheckpointError(
-            f"{target} holds a training that is not finished",
-            hint=f"go on with it: {typed('escriba', 'train', *texts, '-o', str(target), '--resume')} (in Python resume=True); "
-            "or replace it: --overwrite (overwrite=True); or choose another folder: -o (out=)",
+            tr("{target} holds a training that is not finished", target=target),
+            hint=tr(
+                "go on with it: {target} (in Python resume=True); "
+                "or replace it: --overwrite (overwrite=True); or choose another folder: -o (out=)",
+                target=typed("escriba", "train", *texts, "-o", str(target), "--resume"),
+            ),
         )
     hint = "replace it: --overwrite (in Python overwrite=True); or choose another folder: -o FOLDER (out=)"
     if has_state(target):
         hint = (
             f"train it further: {typed('escriba', 'train', *texts, '--more', str(target), '--minutes', '5')} (in Python more=); or {hint}"
         )
-    return CheckpointError(f"{target} is there already", hint=hint)
+    return CheckpointError(tr("{target} is there already", target=target), hint=hint)

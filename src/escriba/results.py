@@ -18,6 +18,7 @@ from escriba.engine.protocol import Floats
 from escriba.errors import SettingsError
 from escriba.history import Begun, Closed, Run, Sampled
 from escriba.inference import writer
+from escriba.language import tr
 from escriba.outputs import page
 from escriba.outputs.bars import Row, bars, print_surprisal
 from escriba.outputs.heat import bits_of
@@ -115,7 +116,7 @@ class Distribution(writer.Distribution):
             SettingsError: n is no integer, or less than 0.
         """
         if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 0:
-            raise SettingsError(f"n is {n!r}: how many of the likeliest symbols", expected="an integer, 0 or more")
+            raise SettingsError(tr("n is {n!r}: how many of the likeliest symbols", n=n), expected=tr("an integer, 0 or more"))
         return super().top(int(n))
 
     def rows(self, n: int = 10) -> list[Row]:
@@ -272,7 +273,11 @@ class Score:
 
         file = checked_file(path, ".html")
         if file.suffix.lower() != ".html":
-            raise SettingsError(f"a page cannot be kept in {str(file)!r}", expected="a name that ends in .html", hint="plot draws pictures")
+            raise SettingsError(
+                tr("a page cannot be kept in {file!r}", file=str(file)),
+                expected=tr("a name that ends in .html"),
+                hint=tr("plot draws pictures"),
+            )
         begun = self.text[:40] + "…" * (len(self.text) > 40)
         title = f"Surprisal: {' '.join(begun.split())}"
         file.write_text(page.surprisal_page(self.places(), self._figures(), title=title), encoding="utf-8", newline="\n")

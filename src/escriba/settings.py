@@ -14,6 +14,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from escriba.errors import SettingsError, near_name
+from escriba.language import tr
 
 __all__ = ["ModelSettings", "SampleSettings", "Settings", "TextSettings", "TrainSettings"]
 
@@ -56,9 +57,9 @@ class Settings(BaseModel):
         words = [word for word in typing.get_args(cls.model_fields[where].annotation) if isinstance(word, str)] if described else []
         near = near_name(str(values.get(where)), words)
         return SettingsError(
-            f"{where} is {values.get(where)!r}",
+            tr("{where} is {where2!r}", where=where, where2=values.get(where)),
             expected=message[0].lower() + message[1:],
-            hint=f"did you mean {near!r}?" if near else f"{where}: {described}" if described else None,
+            hint=tr("did you mean {near!r}?", near=near) if near else f"{where}: {described}" if described else None,
         )
 
 
@@ -258,7 +259,9 @@ def near_setting(name: str, names: list[str]) -> SettingsError:
     """The error for a setting that does not exist: it suggests the one that is spelt most alike."""
     near = near_name(name, names)
     return SettingsError(
-        f"there is no setting {name!r}", expected="one of " + ", ".join(names), hint=f"did you mean {near!r}?" if near else None
+        tr("there is no setting {name!r}", name=name),
+        expected="one of " + ", ".join(names),
+        hint=tr("did you mean {near!r}?", near=near) if near else None,
     )
 
 

@@ -19,6 +19,7 @@ import safetensors
 import safetensors.numpy
 
 from escriba.errors import CheckpointError
+from escriba.language import tr
 
 __all__ = [
     "DTYPES",
@@ -56,7 +57,10 @@ def json_hashes(folder: Path, *names: str) -> dict[str, str]:
     try:
         return {f"{name}_sha256": sha256((folder / f"{name}.json").read_bytes()) for name in names}
     except OSError as error:
-        raise CheckpointError(f"{error.filename} cannot be read: {error.strerror}", expected="a whole model folder") from error
+        raise CheckpointError(
+            tr("{filename} cannot be read: {strerror}", filename=error.filename, strerror=error.strerror),
+            expected=tr("a whole model folder"),
+        ) from error
 
 
 def canonical_json(value: Any) -> str:
@@ -81,7 +85,7 @@ def replace_file(path: Path, content: bytes) -> None:
         hint = "free some space, or choose another folder with -o"
         if isinstance(error, PermissionError) and sibling.exists():
             hint = "close the program that has it open (a synchronized folder, a virus scanner), or choose another folder with -o"
-        raise CheckpointError(f"{path} could not be written: {error.strerror or error}", hint=hint) from error
+        raise CheckpointError(tr("{path} could not be written: {error}", path=path, error=error.strerror or error), hint=hint) from error
     finally:  # it is there no more, unless something failed
         with contextlib.suppress(OSError):
             sibling.unlink(missing_ok=True)
@@ -118,12 +122,16 @@ def read_json(path: Path) -> Any:
     try:
         size = path.stat().st_size
         if size > MOST_JSON:
-            raise CheckpointError(f"{path} has {size:,} bytes", expected=f"at most {MOST_JSON:,}")
+            raise CheckpointError(
+                tr("{path} has {size:,} bytes", path=path, size=size), expected=tr("at most {MOST_JSON:,}", MOST_JSON=MOST_JSON)
+            )
         return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=once, parse_constant=no_constant)
     except FileNotFoundError as error:
-        raise CheckpointError(f"{path} does not exist", expected="a whole model folder") from error
+        raise CheckpointError(tr("{path} does not exist", path=path), expected=tr("a whole model folder")) from error
     except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}", expected="JSON in UTF-8, as Escriba wrote it") from error
+        raise CheckpointError(
+            tr("{path} cannot be read: {error}", path=path, error=error), expected=tr("JSON in UTF-8, as Escriba wrote it")
+        ) from error
 
 
 def tensor_bytes(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any], *, sealed: bool = False) -> bytes:
@@ -173,23 +181,30 @@ def read_tensors(
         if shapes is not None:
             most = sum(_most_bytes(shape, (dtypes or {}).get(name, "F32")) for name, shape in shapes.items()) + MOST_HEADER
             if size > most:
-                raise CheckpointError(f"{path} has {size:,} bytes", expected=f"at most {most:,} for this model")
+                raise CheckpointError(
+                    tr("{path} has {size:,} bytes", path=path, size=size), expected=tr("at most {most:,} for this model", most=most)
+                )
         content = path.read_bytes()
         if len(content) >= 8 and int.from_bytes(content[:8], "little") > MOST_HEADER:
-            raise CheckpointError(f"{path} has a header of over {MOST_HEADER:,} bytes", expected="a file that Escriba wrote")
+            raise CheckpointError(
+                tr("{path} has a header of over {MOST_HEADER:,} bytes", path=path, MOST_HEADER=MOST_HEADER),
+                expected=tr("a file that Escriba wrote"),
+            )
         entries = dict(safetensors.deserialize(content))  # type: ignore[no-untyped-call]
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
         metadata = json.loads((header.get("__metadata__") or {}).get("escriba", "null"))
     except FileNotFoundError as error:
-        raise CheckpointError(f"{path} does not exist", expected="a whole model folder") from error
+        raise CheckpointError(tr("{path} does not exist", path=path), expected=tr("a whole model folder")) from error
     except (OSError, ValueError, RecursionError, safetensors.SafetensorError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}", expected="a safetensors file, whole, as Escriba wrote it") from error
+        raise CheckpointError(
+            tr("{path} cannot be read: {error}", path=path, error=error), expected=tr("a safetensors file, whole, as Escriba wrote it")
+        ) from error
     if not isinstance(metadata, dict):
-        raise CheckpointError(f"{path} has no metadata of Escriba", expected="a safetensors file that Escriba wrote")
+        raise CheckpointError(tr("{path} has no metadata of Escriba", path=path), expected=tr("a safetensors file that Escriba wrote"))
     if shapes is not None:
         _check(path, entries, shapes, dtypes or {})
     if SEAL in metadata and metadata.pop(SEAL) != _seal({name: (entry["shape"], entry["data"]) for name, entry in entries.items()}):
-        raise CheckpointError(f"{path} is damaged: its numbers are not those that were written")
+        raise CheckpointError(tr("{path} is damaged: its numbers are not those that were written", path=path))
     return {name: _array(path, name, entry) for name, entry in entries.items()}, metadata
 
 
@@ -207,7 +222,9 @@ def map_tensor(path: Path, name: str) -> np.ndarray:
         array = np.memmap(path, np.uint8, "r", 8 + size + begin, (end - begin,))
         return np.asarray(array).view(DTYPES[entry["dtype"]]).reshape(entry["shape"])
     except (OSError, OverflowError, ValueError, RecursionError, LookupError, TypeError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}", expected=f"a safetensors file that holds {name!r}") from error
+        raise CheckpointError(
+            tr("{path} cannot be read: {error}", path=path, error=error), expected=tr("a safetensors file that holds {name!r}", name=name)
+        ) from error
 
 
 def _most_bytes(shape: tuple[int, ...], dtype: str) -> int:
@@ -228,14 +245,22 @@ def _check(path: Path, entries: Mapping[str, Any], shapes: Mapping[str, tuple[in
         kinds = (dtypes[name],) if dtypes.get(name, "F32") != "F32" else ("F32", "BF16")
         if not _fits(entries[name]["shape"], shape) or entries[name]["dtype"] not in kinds:
             raise CheckpointError(
-                f"{path}: {name} is {entries[name]['dtype']} of shape {tuple(entries[name]['shape'])}",
-                expected=f"{' or '.join(kinds)} of shape {shape}",
+                tr(
+                    "{path}: {name} is {entries} of shape {entries2}",
+                    path=path,
+                    name=name,
+                    entries=entries[name]["dtype"],
+                    entries2=tuple(entries[name]["shape"]),
+                ),
+                expected=tr("{kinds} of shape {shape}", kinds=" or ".join(kinds), shape=shape),
             )
 
 
 def _array(path: Path, name: str, entry: Mapping[str, Any]) -> np.ndarray:
     if entry["dtype"] not in DTYPES:
-        raise CheckpointError(f"{path}: {name} is of type {entry['dtype']}", expected="one of " + ", ".join(DTYPES))
+        raise CheckpointError(
+            tr("{path}: {name} is of type {entry}", path=path, name=name, entry=entry["dtype"]), expected="one of " + ", ".join(DTYPES)
+        )
     array = np.frombuffer(entry["data"], DTYPES[entry["dtype"]]).reshape(entry["shape"])
     if entry["dtype"] == "BF16":  # the upper half of a float32's bits
         return (array.astype(np.uint32) << 16).view(np.float32)

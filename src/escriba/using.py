@@ -24,6 +24,7 @@ from escriba.inference.reading import Reader
 from escriba.inference.recall import Recall
 from escriba.inference.scorer import Scored, Scorer, orders_of
 from escriba.inference.typical import Typicality
+from escriba.language import tr
 from escriba.results import Distribution, Run, Score
 from escriba.settings import TextSettings, TrainSettings
 from escriba.text.corpus import Corpus
@@ -63,7 +64,12 @@ class Model(Writes):
     ) -> None:
         if net.vocab_size != tokenizer.vocab_size:
             raise SettingsError(
-                f"the network has {net.vocab_size} symbols and the tokenizer {tokenizer.vocab_size}", expected="as many: tok.vocab_size"
+                tr(
+                    "the network has {vocab_size} symbols and the tokenizer {vocab_size2}",
+                    vocab_size=net.vocab_size,
+                    vocab_size2=tokenizer.vocab_size,
+                ),
+                expected=tr("as many: tok.vocab_size"),
             )
         self.tokenizer = tokenizer
         self.folder = folder
@@ -129,7 +135,7 @@ class Model(Writes):
             SettingsError: an ``<eos>`` is asked of a model of one stream, or `top` is out of its range.
         """
         if not as_string(text, "the text to score"):
-            raise TextError("the text to score is empty", expected="one character or more")
+            raise TextError(tr("the text to score is empty"), expected=tr("one character or more"))
         engine = self.engine_for(len(text) + len(as_string(after, "after")))
         score = _as_score(text, Scorer(engine, self.tokenizer).score(text, after, eos=eos, top=top))
         return score if after or eos else measuring.judged(self, score)
@@ -203,7 +209,7 @@ class Model(Writes):
         if isinstance(lines, str | os.PathLike):
             lines = chain.from_iterable(lines_in(TextFile(path, encoding).texts()) for path in find([lines]))
         if not isinstance(lines, Iterable):
-            raise TextError(f"the lines to score are {lines!r:.60}", expected="a file, or a list of lines")
+            raise TextError(tr("the lines to score are {lines!r:.60}", lines=lines), expected=tr("a file, or a list of lines"))
         symbols, ahead, coming = len(as_string(after, "after")), [], iter(lines)
         for line in islice(coming, _MOST_AHEAD):  # as many as it takes to know whether the work is long
             ahead.append(line)
@@ -220,7 +226,7 @@ class Model(Writes):
             UnknownSymbolError: a symbol is unseen, and the vocabulary has no ``<unk>``.
         """
         if isinstance(texts, str) or not isinstance(texts, Iterable):
-            raise TextError(f"the texts to rank are {texts!r:.60}", expected="a list of texts")
+            raise TextError(tr("the texts to rank are {texts!r:.60}", texts=texts), expected=tr("a list of texts"))
         given = [as_string(text, "a text to rank") for text in texts]
         engine = self.engine_for(sum(map(len, given)) + len(as_string(after, "after")))
         scored = Scorer(engine, self.tokenizer).score_many(given, after)
@@ -323,11 +329,11 @@ class Model(Writes):
         target = as_path(folder, "the folder to save in")
         weights = self.net.get_weights() if self.net is not None else self._weights
         if self.config is None or weights is None:
-            raise CheckpointError("this model's weights are not known here, so it cannot be saved")
+            raise CheckpointError(tr("this model's weights are not known here, so it cannot be saved"))
         if target.exists() and not overwrite:
-            raise CheckpointError(f"{target} is there already", hint="overwrite=True, or another folder")
+            raise CheckpointError(tr("{target} is there already", target=target), hint=tr("overwrite=True, or another folder"))
         if target.exists() and not (target / "config.json").is_file() and any(target.iterdir() if target.is_dir() else [target]):
-            raise CheckpointError(f"{target} is not a model folder, so it is not overwritten", hint="another folder")
+            raise CheckpointError(tr("{target} is not a model folder, so it is not overwritten", target=target), hint=tr("another folder"))
         from escriba.training.place import new_place, saying_what_failed, sibling, take_place
 
         place = new_place(target)
@@ -371,7 +377,10 @@ def as_path(value: object, what: str) -> Path:
         CheckpointError: it is something else.
     """
     if not isinstance(value, str | os.PathLike):
-        raise CheckpointError(f"{what} is {value!r:.60}, of type {type(value).__name__}", expected="a path, or a name under models/")
+        raise CheckpointError(
+            tr("{what} is {value!r:.60}, of type {__name__}", what=what, value=value, __name__=type(value).__name__),
+            expected=tr("a path, or a name under models/"),
+        )
     return Path(os.fspath(value))
 
 

@@ -15,6 +15,7 @@ from escriba.inference import writer
 from escriba.inference.beam import BeamSearch, checked_beams
 from escriba.inference.collecting import Wanted, collect
 from escriba.inference.generator import Generated, Generator
+from escriba.language import tr
 from escriba.results import Distribution, Text
 from escriba.settings import SampleSettings
 from escriba.text.tables import LABEL_END
@@ -93,13 +94,15 @@ class Writes:
             EscribaError: one text is asked for, and none could be kept.
         """
         if keep is not None and not callable(keep):
-            raise SettingsError(f"keep is {keep!r:.60}", expected="a function that says True of a Text that is to be kept")
+            raise SettingsError(
+                tr("keep is {keep!r:.60}", keep=keep), expected=tr("a function that says True of a Text that is to be kept")
+            )
         prompt = prompt if label is None else self._behind(label, prompt)
         generator, settings, number = Generator(self.engine, self.tokenizer), SampleSettings(**sampling), 1 if samples is None else samples
         wanted = Wanted(unique, min_length, max_length, None if keep is None else lambda made: keep(_as_text(made)))
         if wanted == Wanted():
             if length is None:
-                raise SettingsError("length is None", expected="a number of characters", hint="Model.stream goes on for ever")
+                raise SettingsError(tr("length is None"), expected=tr("a number of characters"), hint=tr("Model.stream goes on for ever"))
             made = generator.generate(prompt, samples=number, length=length, settings=settings, seed=seed, stop=stop, begins=begins)
             warn_once(one.notices for one in made)
         else:
@@ -108,7 +111,7 @@ class Writes:
             )
             made = found.texts
             if found.notice is not None and isinstance(prompt, str) and samples is None:
-                raise EscribaError(found.notice, expected="a text that can be kept", hint="ask for less of it")
+                raise EscribaError(found.notice, expected=tr("a text that can be kept"), hint=tr("ask for less of it"))
             warn_once([found.notices, [found.notice] if found.notice is not None else []])
         texts = [_as_text(one) for one in made]
         return texts[0] if isinstance(prompt, str) and samples is None else texts
@@ -125,14 +128,18 @@ class Writes:
         """
         if self.labels is None:
             raise SettingsError(
-                f"label is {label!r}, but the documents that this model learnt have no labels",
-                expected="a model trained with a column of labels",
-                hint="escriba train TABLE --column TEXT --label-column LABEL",
+                tr("label is {label!r}, but the documents that this model learnt have no labels", label=label),
+                expected=tr("a model trained with a column of labels"),
+                hint=tr("escriba train TABLE --column TEXT --label-column LABEL"),
             )
         if self.labels and label not in self.labels:
             near, known = near_name(label, self.labels), list(self.labels)
             listed = ", ".join(map(repr, known[:10])) + (f" and {len(known) - 10:,} more" if len(known) > 10 else "")
-            raise SettingsError(f"there is no label {label!r}", expected=f"one of {listed}", hint=near and f"did you mean {near!r}?")
+            raise SettingsError(
+                tr("there is no label {label!r}", label=label),
+                expected=tr("one of {listed}", listed=listed),
+                hint=near and tr("did you mean {near!r}?", near=near),
+            )
         return f"{label}{LABEL_END}{prompt}"
 
     def beam(
@@ -163,7 +170,10 @@ class Writes:
         """
         checked_beams(width, length_penalty)
         if samples is not None and (isinstance(samples, bool) or not isinstance(samples, int) or not 1 <= samples <= width):
-            raise SettingsError(f"samples is {samples!r} and the width of the beam {width!r}", expected="1 to the width of the beam")
+            raise SettingsError(
+                tr("samples is {samples!r} and the width of the beam {width!r}", samples=samples, width=width),
+                expected=tr("1 to the width of the beam"),
+            )
         found = BeamSearch(self.engine, self.tokenizer).search(
             prompt, length=length, width=width, length_penalty=length_penalty, stop=stop, no_repeat=no_repeat
         )
@@ -205,7 +215,10 @@ def as_string(value: object, what: str) -> str:
         TextError: it is something else.
     """
     if not isinstance(value, str):
-        raise TextError(f"{what} is {value!r:.60}, of type {type(value).__name__}", expected="a string")
+        raise TextError(
+            tr("{what} is {value!r:.60}, of type {__name__}", what=what, value=value, __name__=type(value).__name__),
+            expected=tr("a string"),
+        )
     return value
 
 

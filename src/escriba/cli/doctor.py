@@ -17,6 +17,7 @@ import click
 from escriba import __version__
 from escriba.cli.options import json_option, print_json
 from escriba.errors import EscribaError, install_hint
+from escriba.language import tr
 
 __all__ = ["doctor_command"]
 
@@ -32,7 +33,7 @@ MOST_MEASURED = 12
 def doctor_command(model: str | None, measure: bool, as_json: bool) -> None:
     """Check this installation; with MODEL, check a model folder, every file of it."""
     if model and measure:
-        raise click.UsageError("--measure is of this machine: give it without a MODEL")
+        raise click.UsageError(tr("--measure is of this machine: give it without a MODEL"))
     found = check_model(model) if model else check_installation(measure=measure)
     if as_json:
         print_json({"ok": all(row["ok"] for row in found), "checks": found})

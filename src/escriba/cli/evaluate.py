@@ -17,6 +17,7 @@ from escriba.cli.options import json_option, print_json
 from escriba.cli.texts import fetch_first
 from escriba.cli.write import notes_on_stderr
 from escriba.inference.evaluating import PROTOCOLS
+from escriba.language import tr
 
 if TYPE_CHECKING:
     from escriba.api import Model
@@ -58,15 +59,15 @@ def evaluate_command(
 
     names, file = (models, None) if held_out or (typical and len(models) == 1) else (models[:-1], models[-1])
     if not names:
-        raise click.UsageError(f"give a MODEL and a FILE; or --held-out: escriba evaluate {models[0]} --held-out")
+        raise click.UsageError(tr("give a MODEL and a FILE; or --held-out: escriba evaluate {models} --held-out", models=models[0]))
     if typical and (held_out or protocol != "stream" or lanes is not None):
-        raise click.UsageError("--typical goes with MODEL, or MODEL and FILE, alone")
+        raise click.UsageError(tr("--typical goes with MODEL, or MODEL and FILE, alone"))
     if file is not None:
         if (Path(file) / "config.json").is_file():
-            raise click.UsageError(f"{file} is a model: a FILE to measure on comes last, or --held-out")
+            raise click.UsageError(tr("{file} is a model: a FILE to measure on comes last, or --held-out", file=file))
         fetch_first([file])
     if file == "-" and (len(names) > 1 or protocol == "both"):
-        raise click.UsageError("standard input can be read only once: give one MODEL and one protocol")
+        raise click.UsageError(tr("standard input can be read only once: give one MODEL and one protocol"))
     loaded = [(name, escriba.api.load(name)) for name in names]
     if typical:
         _print_typical(loaded, file, encoding, as_json)

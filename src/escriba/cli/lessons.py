@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from escriba.errors import EscribaError
+from escriba.language import tr
 from escriba.lessons import LANGUAGES, lessons_in
 
 __all__ = ["lessons_command"]
@@ -38,11 +39,14 @@ def lessons_command(lang: str | None, to: str, scripts: bool) -> None:
     """
     folder = Path(to)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise EscribaError(f"{folder} is not empty: what you wrote there would be lost", hint=f"another folder: --to {folder}-2")
+        raise EscribaError(
+            tr("{folder} is not empty: what you wrote there would be lost", folder=folder),
+            hint=tr("another folder: --to {folder}-2", folder=folder),
+        )
     try:
         written = lessons_in(lang or _usual(), folder, scripts=scripts)
     except OSError as error:
-        raise EscribaError(f"the lessons could not be written into {folder}: {error}") from error
+        raise EscribaError(tr("the lessons could not be written into {folder}: {error}", folder=folder, error=error)) from error
     for path in written:
         click.echo(path)
     if not scripts:

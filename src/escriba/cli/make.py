@@ -14,6 +14,7 @@ from escriba.cli.options import Decorator, given, json_option, parse_sets, print
 from escriba.cli.texts import fetch_first
 from escriba.cli.write import notes_on_stderr
 from escriba.errors import typed
+from escriba.language import tr
 from escriba.presets import PRESETS
 from escriba.settings import ModelSettings, TrainSettings
 
@@ -127,7 +128,7 @@ def train_command(
     from escriba.training.interrupt import dropping_a_broken_stream, quiet_if_broken
 
     if not texts and more is None and not (resume and out is not None):
-        raise click.UsageError("give a TEXT; only --more MODEL, and --resume with -o MODEL, know theirs")
+        raise click.UsageError(tr("give a TEXT; only --more MODEL, and --resume with -o MODEL, know theirs"))
     fetch_first([*texts, *val, *test])
     display = None if quiet else ProgressDisplay()
     show = quiet_if_broken(display or (lambda event: None))

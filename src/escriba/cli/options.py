@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from escriba.errors import SettingsError, near_name
+from escriba.language import tr
 from escriba.settings import ModelSettings, SampleSettings, Settings, TextSettings, TrainSettings, field_help, from_typed, near_setting
 
 __all__ = ["given", "json_option", "parse_sets", "print_json", "setting", "text_options"]
@@ -75,11 +76,15 @@ def parse_sets(pairs: tuple[str, ...]) -> dict[str, Any]:
         where, equals, value = pair.partition("=")
         section, dot, name = where.strip().partition(".")
         if not equals or not dot:
-            raise SettingsError(f"--set {pair!r}", expected="--set section.key=value, for example --set train.learning_rate=0.002")
+            raise SettingsError(
+                tr("--set {pair!r}", pair=pair), expected=tr("--set section.key=value, for example --set train.learning_rate=0.002")
+            )
         if section not in SECTIONS:
             near = near_name(section, SECTIONS)
             raise SettingsError(
-                f"--set {pair!r}: there is no section {section!r}", expected=", ".join(SECTIONS), hint=near and f"did you mean {near!r}?"
+                tr("--set {pair!r}: there is no section {section!r}", pair=pair, section=section),
+                expected=", ".join(SECTIONS),
+                hint=near and tr("did you mean {near!r}?", near=near),
             )
         if name not in SECTIONS[section].model_fields:
             raise near_setting(name, list(SECTIONS[section].model_fields))

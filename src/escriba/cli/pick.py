@@ -16,6 +16,7 @@ import click
 from escriba.cli.write import notes_on_stderr, opened, prompt_from
 from escriba.errors import EscribaError, SettingsError
 from escriba.inference.picking import Choice, Kind, Picker
+from escriba.language import tr
 from escriba.settings import SampleSettings
 from escriba.text.printed import code_points, printable
 
@@ -62,7 +63,7 @@ def write_command(
     import escriba.api
 
     if prompt_file == "-":
-        raise SettingsError("--prompt-file -: you pick from standard input", expected="a file, or --prompt")
+        raise SettingsError(tr("--prompt-file -: you pick from standard input"), expected=tr("a file, or --prompt"))
     loaded = escriba.api.load(model, at=at)
     settings = SampleSettings() if temperature is None else SampleSettings(temperature=temperature)
     text = prompt if prompt_file is None else prompt_from(prompt_file)

@@ -14,6 +14,7 @@ import click
 from escriba.cli.score import texts_of
 from escriba.cli.write import notes_on_stderr
 from escriba.errors import SettingsError
+from escriba.language import tr
 from escriba.outputs.curve import sparkline
 
 if TYPE_CHECKING:
@@ -63,19 +64,19 @@ def plot_command(model: str, kind: str, file: str | None, at: str | None, encodi
     for name in options:
         kinds = [one for one, known in KINDS.items() if ("text" if name == "source" else name) in known]
         if kind not in kinds:
-            raise click.UsageError(f"{FLAGS.get(name, f'--{name}')} goes with {' and '.join(kinds)}")
+            raise click.UsageError(tr("{f} goes with {kinds}", f=FLAGS.get(name, f"--{name}"), kinds=" and ".join(kinds)))
     loaded = escriba.api.load(model, at=at)
     if source := options.pop("source", None):
         if "text" in options:
-            raise click.UsageError("give --text or --file, and not both")
+            raise click.UsageError(tr("give --text or --file, and not both"))
         options["text"] = "".join(texts_of(source, encoding))
     if kind == "surprisal" and "text" not in options:
-        raise click.UsageError("surprisal needs a text: --text TEXT, or --file FILE")
+        raise click.UsageError(tr("surprisal needs a text: --text TEXT, or --file FILE"))
     if "baselines" in options:
         pairs = list(map(_baseline, options["baselines"]))
         options["baselines"] = dict(pairs)
         if len(options["baselines"]) < len(pairs):
-            raise click.UsageError("every --baseline needs a name of its own: --baseline 'n-gram=2.4'")
+            raise click.UsageError(tr("every --baseline needs a name of its own: --baseline 'n-gram=2.4'"))
     if file is None:
         _in_terminal(loaded, kind, options)
         return
@@ -101,7 +102,7 @@ def _in_terminal(model: Model, kind: str, options: dict[str, Any]) -> None:
         score.print(sys.stdout)
         click.echo(str(score), err=True)
     else:
-        raise click.UsageError(f"a picture of the kind {kind!r} needs a file: -o {kind}.png")
+        raise click.UsageError(tr("a picture of the kind {kind!r} needs a file: -o {kind}.png", kind=kind))
 
 
 def _baseline(pair: str) -> tuple[str, float]:
@@ -114,4 +115,6 @@ def _baseline(pair: str) -> tuple[str, float]:
     try:
         return name or "baseline", float(bits)
     except ValueError:
-        raise SettingsError(f"--baseline {pair!r}", expected='NAME=BITS in bits a character, for example --baseline "n-gram=2.4"') from None
+        raise SettingsError(
+            tr("--baseline {pair!r}", pair=pair), expected=tr('NAME=BITS in bits a character, for example --baseline "n-gram=2.4"')
+        ) from None

@@ -11,6 +11,7 @@ from escriba.cli.options import json_option, print_json
 from escriba.cli.score import figures_of, print_conventions
 from escriba.cli.write import notes_on_stderr
 from escriba.errors import TextError
+from escriba.language import tr
 
 __all__ = ["rank_command"]
 
@@ -36,7 +37,7 @@ def rank_command(model: str, texts: tuple[str, ...], word: str | None, after: st
     import escriba.api
 
     if (word is None) == (not texts):
-        raise click.UsageError("give several TEXTs (- is standard input), or --permutations WORD, and not both")
+        raise click.UsageError(tr("give several TEXTs (- is standard input), or --permutations WORD, and not both"))
     loaded = escriba.api.load(model, at=at)
     with notes_on_stderr():
         ranked = loaded.rank(_given(texts), after) if word is None else loaded.permutations(word, after)
@@ -67,5 +68,5 @@ def _given(texts: tuple[str, ...]) -> list[str]:
     for note in file.notes:
         click.echo(f"note: {note}", err=True)
     if not lines:
-        raise TextError("standard input holds no text to rank", expected="texts, one a line")
+        raise TextError(tr("standard input holds no text to rank"), expected=tr("texts, one a line"))
     return lines

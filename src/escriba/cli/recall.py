@@ -12,6 +12,7 @@ import click
 from escriba.cli.options import json_option, print_json
 from escriba.cli.texts import fetch_first
 from escriba.cli.write import notes_on_stderr
+from escriba.language import tr
 
 __all__ = ["recall_command"]
 
@@ -39,7 +40,7 @@ def recall_command(
     import escriba.api
 
     if (file is None) == (text is None):
-        raise click.UsageError("give one FILE (- is standard input), or --text, and not both")
+        raise click.UsageError(tr("give one FILE (- is standard input), or --text, and not both"))
     loaded = escriba.api.load(model)
     fetch_first([*against, *([] if file is None else [file])])
     given = text if text is not None else _text_of(str(file), encoding)

@@ -17,6 +17,7 @@ import click
 from escriba.cli.options import json_option, print_json
 from escriba.cli.texts import fetch_first
 from escriba.cli.write import notes_on_stderr
+from escriba.language import tr
 from escriba.text.printed import printable
 
 if TYPE_CHECKING:
@@ -59,14 +60,14 @@ def score_command(
     import escriba.api
 
     if (file is None) == (not texts):
-        raise click.UsageError("give one FILE (- is standard input), or --text, and not both")
+        raise click.UsageError(tr("give one FILE (- is standard input), or --text, and not both"))
     if typical is not None and (after or eos or per_line):
-        raise click.UsageError("--typical judges whole texts from nothing: it goes with none of --after, --eos and --per-line")
+        raise click.UsageError(tr("--typical judges whole texts from nothing: it goes with none of --after, --eos and --per-line"))
     if per_line and (file is None or symbols):
         raise click.UsageError("--per-line scores the lines of a FILE (- is standard input)" + ", without --symbols" * symbols)
     for flag, given, needed, there in (("--carry", carry, "--per-line", per_line), ("--top", top > 0, "--symbols", symbols)):
         if given and not there:
-            raise click.UsageError(f"{flag} goes with {needed}")
+            raise click.UsageError(tr("{flag} goes with {needed}", flag=flag, needed=needed))
     loaded = escriba.api.load(model, at=at)
     if per_line:
         _print_lines(loaded, str(file), encoding, {"after": after, "carry": carry, "eos": eos}, as_json)

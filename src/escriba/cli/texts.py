@@ -16,6 +16,7 @@ import click
 
 from escriba.cli.options import json_option, print_json
 from escriba.errors import SettingsError, TextError
+from escriba.language import tr
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -33,7 +34,7 @@ class _Texts(click.Group):
             click.UsageError: there is none; the word may be a text's name.
         """
         if args[0] not in self.commands:
-            raise click.UsageError(f"there is no command {args[0]!r}. A text is fetched by: escriba texts get {args[0]}", ctx)
+            raise click.UsageError(tr("there is no command {args!r}. A text is fetched by: escriba texts get {args}", args=args[0]), ctx)
         return super().resolve_command(ctx, args)
 
 
@@ -83,7 +84,9 @@ def get_command(names: tuple[str, ...], out: str | None, as_json: bool) -> None:
 
     sources = [name if is_fetched(name) else PREFIX + known(name).name for name in names]
     if out is not None and len(sources) > 1 and not Path(out).is_dir():
-        raise SettingsError(f"-o {out} for {len(sources)} texts", expected="a folder that is there, or one text alone")
+        raise SettingsError(
+            tr("-o {out} for {sources} texts", out=out, sources=len(sources)), expected=tr("a folder that is there, or one text alone")
+        )
     found = []
     for name, path in zip(sources, _fetched(sources), strict=True):
         file = path if out is None else _copied(path, Path(out))
@@ -145,8 +148,11 @@ def _copied(file: Path, out: Path) -> Path:
             with contextlib.suppress(OSError):
                 target.unlink(missing_ok=True)
         if isinstance(error, FileExistsError):
-            raise TextError(f"{target} is there already", hint="choose another file with -o") from error
+            raise TextError(tr("{target} is there already", target=target), hint=tr("choose another file with -o")) from error
         if isinstance(error, OSError):
-            raise TextError(f"{target} could not be written: {error.strerror or error}", hint="choose another file with -o") from error
+            raise TextError(
+                tr("{target} could not be written: {error}", target=target, error=error.strerror or error),
+                hint=tr("choose another file with -o"),
+            ) from error
         raise
     return target

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 from click.core import ParameterSource
 
+from escriba.language import tr
 from escriba.cli.options import given, json_option, print_json, sampling_options
 from escriba.errors import SettingsError, TextError
 from escriba.settings import SampleSettings
@@ -58,7 +59,7 @@ def _length(ctx: click.Context, parameter: click.Parameter, value: str) -> int |
     if value.lower() == "none":
         return None
     if not value.isdecimal() or len(value) > 18:
-        raise click.BadParameter(f"{value!r} is neither a number of characters nor 'none'")
+        raise click.BadParameter(tr("{value!r} is neither a number of characters nor 'none'", value=value))
     return int(value)
 
 
@@ -66,7 +67,9 @@ def _temperatures(ctx: click.Context, parameter: click.Parameter, value: str | N
     try:
         return () if value is None else tuple(float(part) for part in value.split(","))
     except ValueError:
-        raise click.BadParameter(f"{value!r} is no temperature, nor several with commas between them, such as 0.3,0.8") from None
+        raise click.BadParameter(
+            tr("{value!r} is no temperature, nor several with commas between them, such as 0.3,0.8", value=value)
+        ) from None
 
 
 @click.command("generate", no_args_is_help=True)
@@ -126,7 +129,7 @@ def generate_command(
     stops = tuple(one.replace("\\n", "\n").replace("\\t", "\t") for one in stop)
     wanted = given({"unique": unique or None, "min_length": min_length, "max_length": max_length})
     if against and not novel:
-        raise SettingsError("--against without --novel", expected="--novel beside it")
+        raise SettingsError(tr("--against without --novel"), expected=tr("--novel beside it"))
     if novel:
         wanted["keep"] = partial(loaded.is_novel, against=against or None)
         if not stops and loaded.tokenizer.eos_id is None and _is_default(ctx, "length"):
@@ -135,9 +138,9 @@ def generate_command(
         length = None
     options = {"stop": stops, **given({"begins": begins, **sampling})}
     if sampling["temperature_cycle"] == ():
-        raise SettingsError("--temperature-cycle names no temperature", expected="several, such as 0.3,0.8,1.2")
+        raise SettingsError(tr("--temperature-cycle names no temperature"), expected=tr("several, such as 0.3,0.8,1.2"))
     if temperatures and "temperature_cycle" in options:
-        raise SettingsError("--temperature with --temperature-cycle", expected="one of them")
+        raise SettingsError(tr("--temperature with --temperature-cycle"), expected=tr("one of them"))
     _check_beam(ctx, beam)
     seed = fresh_seed() if seed is None else seed
     sink = None if out is None else opened(out)
@@ -155,8 +158,11 @@ def generate_command(
             return
         if length is None and (max_length is None or beam is not None):
             raise SettingsError(
-                f"--length none with {'--beam' if beam is not None else 'several texts, --json, --unique, --min-length or --novel'}",
-                expected="a number of characters, or one text alone",
+                tr(
+                    "--length none with {what}",
+                    what="--beam" if beam is not None else "several texts, --json, --unique, --min-length or --novel",
+                ),
+                expected=tr("a number of characters, or one text alone"),
             )
         with notes_on_stderr():
             if beam is not None and length is not None:
@@ -207,11 +213,13 @@ def _check_beam(ctx: click.Context, beam: int | None) -> None:
     """
     if beam is None:
         if not _is_default(ctx, "length_penalty"):
-            raise SettingsError("--length-penalty without --beam", expected="--beam N beside it")
+            raise SettingsError(tr("--length-penalty without --beam"), expected=tr("--beam N beside it"))
         return
     shown = {name: option for name, option in _ONLY_DRAWN.items() if not _is_default(ctx, name)}
     if shown:
-        raise SettingsError(f"--beam with {', '.join(shown.values())}", expected="one or the other: a beam search draws nothing")
+        raise SettingsError(
+            tr("--beam with {values}", values=", ".join(shown.values())), expected=tr("one or the other: a beam search draws nothing")
+        )
 
 
 def opened(name: str) -> TextIO:
@@ -223,7 +231,9 @@ def opened(name: str) -> TextIO:
     try:
         return Path(name).open("w", encoding="utf-8", newline="\n", errors="backslashreplace")
     except OSError as error:
-        raise TextError(f"{name} cannot be written: {error.strerror or error}", hint="choose another file with -o") from error
+        raise TextError(
+            tr("{name} cannot be written: {error}", name=name, error=error.strerror or error), hint=tr("choose another file with -o")
+        ) from error
 
 
 def prompt_from(name: str) -> str:
@@ -232,7 +242,7 @@ def prompt_from(name: str) -> str:
         content = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
         text = content.decode("utf-8-sig")
     except OSError as error:
-        raise TextError(f"{name} cannot be read: {error.strerror or error}") from error
+        raise TextError(tr("{name} cannot be read: {error}", name=name, error=error.strerror or error)) from error
     except UnicodeDecodeError as error:
-        raise TextError(f"{name}: byte {error.start} is not UTF-8", expected="a prompt in UTF-8") from error
+        raise TextError(tr("{name}: byte {start} is not UTF-8", name=name, start=error.start), expected=tr("a prompt in UTF-8")) from error
     return text.removesuffix("\n").removesuffix("\r")

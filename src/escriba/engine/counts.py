@@ -20,6 +20,7 @@ import numpy.typing as npt
 from escriba.engine.ngrams import Ids, NGrams
 from escriba.engine.protocol import Array, Engine, Floats, Reading, State
 from escriba.errors import CheckpointError, SettingsError
+from escriba.language import tr
 from escriba.settings import ModelSettings
 
 __all__ = ["CountsEngine"]
@@ -74,7 +75,7 @@ class CountsEngine(Engine):
     def initial_state(self, batch_size: int) -> State:
         """The root: nothing was read. See `Engine.initial_state`."""
         if batch_size < 1:
-            raise SettingsError(f"batch_size is {batch_size}", expected="1 or more")
+            raise SettingsError(tr("batch_size is {batch_size}", batch_size=batch_size), expected=tr("1 or more"))
         return ((np.zeros(batch_size, np.int64),),)
 
     def step(self, ids: npt.ArrayLike, state: State) -> tuple[Array, State]:
@@ -181,13 +182,17 @@ def _checked(settings: ModelSettings, weights: Mapping[str, np.ndarray]) -> tupl
     counts, discounts = weights["ngrams.counts"], weights["ngrams.discounts"]
     if counts.dtype.kind != "i" or counts.shape != weights["ngrams.keys"].shape:
         raise CheckpointError(
-            f"the n-grams' counts are {counts.dtype} of the shape {counts.shape}", expected="whole numbers, as many as there are keys"
+            tr("the n-grams' counts are {dtype} of the shape {shape}", dtype=counts.dtype, shape=counts.shape),
+            expected=tr("whole numbers, as many as there are keys"),
         )
     if counts.size and not 1 <= counts.min() <= counts.max() <= MOST_COUNT:
-        raise CheckpointError(f"a count is {counts.min() if counts.min() < 1 else counts.max()}", expected=f"1 to {MOST_COUNT:,}")
+        raise CheckpointError(
+            tr("a count is {counts}", counts=counts.min() if counts.min() < 1 else counts.max()),
+            expected=tr("1 to {MOST_COUNT:,}", MOST_COUNT=MOST_COUNT),
+        )
     if discounts.shape != (settings.order, 3) or not ((discounts > 0) & (discounts <= [1, 2, 3])).all():
         raise CheckpointError(
-            f"the discounts are {discounts.tolist()!r:.80}",
-            expected=f"{settings.order} rows of three numbers, above 0 and up to 1, 2 and 3",
+            tr("the discounts are {tolist!r:.80}", tolist=discounts.tolist()),
+            expected=tr("{order} rows of three numbers, above 0 and up to 1, 2 and 3", order=settings.order),
         )
     return counts.astype(np.int64, copy=False), discounts.astype(np.float64, copy=False)

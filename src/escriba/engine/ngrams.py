@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from escriba.errors import CheckpointError
+from escriba.language import tr
 
 __all__ = ["NGrams", "levels", "suffixes"]
 
@@ -78,7 +79,9 @@ class NGrams:
         _check(keys, vocab_size)
         self.ends = levels(keys, vocab_size)
         if len(self.ends) - 1 > order:
-            raise CheckpointError(f"the n-grams have up to {len(self.ends) - 1} symbols", expected=f"at most {order}, the order")
+            raise CheckpointError(
+                tr("the n-grams have up to {ends} symbols", ends=len(self.ends) - 1), expected=tr("at most {order}, the order", order=order)
+            )
         self.parents: Ids = keys // vocab_size
         self.symbols: Ids = keys - self.parents * vocab_size
         self.children = np.zeros(len(keys) + 2, np.int64)
@@ -87,7 +90,7 @@ class NGrams:
         for above, start, end in zip(self.ends, self.ends[1:], self.ends[2:], strict=False):
             self.suffix[start:end] = suffixes(keys[start - 1 : end - 1], self.suffix, keys[above - 1 : start - 1], above, vocab_size)
         if (self.suffix < 0).any():
-            raise CheckpointError("an n-gram is there whose end is not", expected="every n-gram without its first symbol")
+            raise CheckpointError(tr("an n-gram is there whose end is not"), expected=tr("every n-gram without its first symbol"))
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -120,9 +123,10 @@ def _check(keys: Ids, vocab_size: int) -> None:
     """
     if keys.ndim != 1 or keys.dtype != np.int64 or not 0 < len(keys) <= MOST_NODES:
         raise CheckpointError(
-            f"the n-grams' keys are {keys.dtype} of the shape {keys.shape}", expected=f"int64, from 1 to {MOST_NODES:,} of them in a row"
+            tr("the n-grams' keys are {dtype} of the shape {shape}", dtype=keys.dtype, shape=keys.shape),
+            expected=tr("int64, from 1 to {MOST_NODES:,} of them in a row", MOST_NODES=MOST_NODES),
         )
     if keys[0] < 0 or not (keys[1:] > keys[:-1]).all():
-        raise CheckpointError("the n-grams' keys do not rise", expected="numbers from 0, each greater than the one before")
+        raise CheckpointError(tr("the n-grams' keys do not rise"), expected=tr("numbers from 0, each greater than the one before"))
     if (keys // vocab_size > np.arange(len(keys))).any():
-        raise CheckpointError("an n-gram stands before the n-gram that it prolongs", expected="the shorter first")
+        raise CheckpointError(tr("an n-gram stands before the n-gram that it prolongs"), expected=tr("the shorter first"))

@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from escriba.engine.sampling import Sampling, choose, log_softmax
 from escriba.errors import SettingsError
+from escriba.language import tr
 
 __all__ = ["Array", "Engine", "Floats", "Ids", "Reading", "State", "join_states", "reading_of", "state_rows", "time_chunk"]
 
@@ -215,15 +216,22 @@ class Engine(abc.ABC):
         if array.size == 0 and array.dtype.kind == "f":  # NumPy's type for an empty list
             array = array.astype(np.int64)
         if array.dtype.kind not in "iu":
-            raise SettingsError(f"ids are of type {array.dtype}", expected="integers")
+            raise SettingsError(tr("ids are of type {dtype}", dtype=array.dtype), expected=tr("integers"))
         if array.ndim != axes or (axes == 2 and array.shape[1] < least):
-            raise SettingsError(f"ids have the shape {array.shape}", expected="(batch,)" if axes == 1 else "(batch, time)")
+            raise SettingsError(
+                tr("ids have the shape {shape}", shape=array.shape), expected=tr("(batch,)") if axes == 1 else tr("(batch, time)")
+            )
         rows = len(state[0][0])
         if len(array) != rows:
-            raise SettingsError(f"there are ids for {len(array)} rows and a state of {rows}", expected="the same number of rows")
+            raise SettingsError(
+                tr("there are ids for {array} rows and a state of {rows}", array=len(array), rows=rows),
+                expected=tr("the same number of rows"),
+            )
         if array.size and (array.min() < 0 or array.max() >= self.vocab_size):
             wrong = array[(array < 0) | (array >= self.vocab_size)].flat[0]
-            raise SettingsError(f"id {wrong} is not in the vocabulary", expected=f"ids 0 to {self.vocab_size - 1}")
+            raise SettingsError(
+                tr("id {wrong} is not in the vocabulary", wrong=wrong), expected=tr("ids 0 to {vocab_size}", vocab_size=self.vocab_size - 1)
+            )
         return array.astype(np.int64, copy=False)
 
     def checked_draws(self, ids: npt.ArrayLike, state: State, samplings: Sequence[Sampling], uniforms: npt.ArrayLike) -> tuple[Ids, Floats]:
@@ -236,8 +244,13 @@ class Engine(abc.ABC):
         uniforms_BT = np.asarray(uniforms, dtype=np.float64)
         if uniforms_BT.ndim != 2 or len(uniforms_BT) != len(ids_B) or len(samplings) != len(ids_B):
             raise SettingsError(
-                f"{len(ids_B)} rows meet {len(samplings)} samplings and uniforms of the shape {uniforms_BT.shape}",
-                expected="one sampling and one row of uniforms for each row",
+                tr(
+                    "{ids_B} rows meet {samplings} samplings and uniforms of the shape {shape}",
+                    ids_B=len(ids_B),
+                    samplings=len(samplings),
+                    shape=uniforms_BT.shape,
+                ),
+                expected=tr("one sampling and one row of uniforms for each row"),
             )
         return ids_B, uniforms_BT
 

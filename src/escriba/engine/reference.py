@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from escriba.engine.protocol import Array, Engine, State
 from escriba.errors import SettingsError
+from escriba.language import tr
 from escriba.settings import ModelSettings
 from escriba.weights import state_specs, tensor_specs
 
@@ -123,9 +124,9 @@ class ReferenceEngine(Engine):
         self.model = model
         self.dtype = np.dtype(dtype)
         if self.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
-            raise SettingsError(f"dtype is {self.dtype}", expected="float32 or float64")
+            raise SettingsError(tr("dtype is {dtype}", dtype=self.dtype), expected=tr("float32 or float64"))
         if "output.bias" not in weights or np.ndim(weights["output.bias"]) != 1:
-            raise SettingsError("the weights hold no vector 'output.bias'", expected="the tensors of " + model.cell)
+            raise SettingsError(tr("the weights hold no vector 'output.bias'"), expected="the tensors of " + model.cell)
         self.vocab_size = len(weights["output.bias"])
         arrays = self._checked(weights)
         self._layers = [self._layer(arrays, at) for at in range(model.num_layers)]
@@ -139,12 +140,12 @@ class ReferenceEngine(Engine):
         specs = tensor_specs(self.model, self.vocab_size)
         unknown = sorted(set(weights) - {spec.name for spec in specs})
         if unknown:
-            raise SettingsError(f"there is a tensor {unknown[0]!r}", expected=", ".join(spec.name for spec in specs))
+            raise SettingsError(tr("there is a tensor {unknown!r}", unknown=unknown[0]), expected=", ".join(spec.name for spec in specs))
         for spec in specs:
             shape = np.shape(weights[spec.name]) if spec.name in weights else None
             if shape != spec.shape:
                 met = f"the tensor {spec.name!r} " + ("is missing" if shape is None else f"has the shape {shape}")
-                raise SettingsError(met, expected=f"the shape {spec.shape}")
+                raise SettingsError(met, expected=tr("the shape {shape}", shape=spec.shape))
         return {spec.name: np.ascontiguousarray(weights[spec.name], dtype=self.dtype) for spec in specs}
 
     def _layer(self, arrays: Mapping[str, Array], at: int) -> _Layer:
@@ -169,7 +170,7 @@ class ReferenceEngine(Engine):
     def initial_state(self, batch_size: int) -> State:
         """Zeros. See `Engine.initial_state`."""
         if batch_size < 1:
-            raise SettingsError(f"batch_size is {batch_size}", expected="1 or more")
+            raise SettingsError(tr("batch_size is {batch_size}", batch_size=batch_size), expected=tr("1 or more"))
         return tuple(
             tuple(np.zeros((batch_size, spec.size), self.dtype) for spec in layer) for layer in state_specs(self.model, self.vocab_size)
         )

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from escriba.errors import EscribaError, SettingsError
+from escriba.language import tr
 from escriba.settings import SampleSettings
 
 __all__ = ["Sampling", "choose", "draw", "filtered", "likeliest", "log_softmax", "repeats"]
@@ -72,9 +73,9 @@ def log_softmax(logits: npt.ArrayLike) -> _Floats:
     top = logits_V.max(axis=-1, keepdims=True)
     if not np.isfinite(top).all():
         raise EscribaError(
-            "the model gives numbers that are not finite",
-            expected="finite logits",
-            hint="its weights are damaged or its training diverged: train again, with a lower learning rate",
+            tr("the model gives numbers that are not finite"),
+            expected=tr("finite logits"),
+            hint=tr("its weights are damaged or its training diverged: train again, with a lower learning rate"),
         )
     shifted = logits_V - top
     log_sum = np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
@@ -106,11 +107,13 @@ def filtered(logits: npt.ArrayLike, sampling: Sampling) -> _Floats:
     if sampling.banned:
         wrong = [one for one in sampling.banned if not 0 <= one < len(log_probs_V)]
         if wrong:
-            raise SettingsError(f"id {wrong[0]} is banned", expected=f"ids 0 to {len(log_probs_V) - 1}")
+            raise SettingsError(
+                tr("id {wrong} is banned", wrong=wrong[0]), expected=tr("ids 0 to {log_probs_V}", log_probs_V=len(log_probs_V) - 1)
+            )
         log_probs_V[list(sampling.banned)] = -np.inf
     top = float(log_probs_V.max())
     if top == -math.inf:
-        raise SettingsError("every symbol of the vocabulary is banned", expected="at least one symbol to draw from")
+        raise SettingsError(tr("every symbol of the vocabulary is banned"), expected=tr("at least one symbol to draw from"))
     if sampling.temperature == 0.0:
         greedy_V = np.zeros_like(log_probs_V)
         greedy_V[int(np.argmax(log_probs_V))] = 1.0

@@ -19,6 +19,7 @@ import torch
 from escriba.engine.protocol import Array, Engine, Floats, Ids, Reading, State, join_states, state_rows
 from escriba.engine.sampling import Sampling, choose, log_softmax
 from escriba.errors import SettingsError
+from escriba.language import tr
 from escriba.model.language_model import LanguageModel, ModelState
 
 __all__ = ["TorchEngine"]
@@ -44,7 +45,7 @@ class TorchEngine(Engine):
     def initial_state(self, batch_size: int) -> State:
         """The network's own. See `Engine.initial_state`."""
         if batch_size < 1:
-            raise SettingsError(f"batch_size is {batch_size}", expected="1 or more")
+            raise SettingsError(tr("batch_size is {batch_size}", batch_size=batch_size), expected=tr("1 or more"))
         with self._running():
             return _state_to_numpy(self.net.initial_state(batch_size))
 

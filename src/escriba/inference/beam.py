@@ -18,6 +18,7 @@ from escriba.errors import SettingsError
 from escriba.inference.drawing import REMEMBERED, no_repeat_bans
 from escriba.inference.ending import Ending, FinishReason, checked_length, checked_stops
 from escriba.inference.reading import Reader, as_texts
+from escriba.language import tr
 from escriba.settings import SampleSettings
 from escriba.text.tokenizer import Tokenizer
 
@@ -172,9 +173,9 @@ def checked_beams(width: object, length_penalty: object) -> None:
         SettingsError: they are not.
     """
     if isinstance(width, bool) or not isinstance(width, int) or not 1 <= width <= MOST_BEAMS:
-        raise SettingsError(f"the width of the beam is {width!r}", expected=f"1 to {MOST_BEAMS}")
+        raise SettingsError(tr("the width of the beam is {width!r}", width=width), expected=tr("1 to {MOST_BEAMS}", MOST_BEAMS=MOST_BEAMS))
     if isinstance(length_penalty, bool) or not isinstance(length_penalty, int | float) or not 0.0 <= length_penalty <= 2.0:
-        raise SettingsError(f"length_penalty is {length_penalty!r}", expected="a number from 0 to 2")
+        raise SettingsError(tr("length_penalty is {length_penalty!r}", length_penalty=length_penalty), expected=tr("a number from 0 to 2"))
 
 
 def _candidates(log_probs_BV: Floats, so_far: Sequence[float], bans: Sequence[tuple[int, ...]], width: int) -> tuple[list[int], list[int]]:
@@ -191,7 +192,7 @@ def _candidates(log_probs_BV: Floats, so_far: Sequence[float], bans: Sequence[tu
     totals = totals_BV.ravel()
     possible = int(np.isfinite(totals).sum())
     if possible == 0:
-        raise SettingsError("every symbol of the vocabulary is banned", expected="at least one symbol to write")
+        raise SettingsError(tr("every symbol of the vocabulary is banned"), expected=tr("at least one symbol to write"))
     kept = np.sort(likeliest(totals, min(width, possible)))
     kept = kept[np.argsort(-totals[kept], kind="stable")]
     parents, tokens = np.divmod(kept, log_probs_BV.shape[1])

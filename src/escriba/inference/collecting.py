@@ -14,6 +14,7 @@ from escriba.inference.drawing import is_certain
 from escriba.inference.ending import checked_begins, checked_length, checked_room
 from escriba.inference.generator import Generated, Generator, Start
 from escriba.inference.reading import as_texts, fresh_seed, uniform_stream
+from escriba.language import tr
 from escriba.settings import SampleSettings
 
 __all__ = ["Collected", "Wanted", "collect"]
@@ -52,9 +53,14 @@ class Wanted:
         for name in ("min_length", "max_length"):
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
-                raise SettingsError(f"{name} is {value!r}", expected="a number of characters, 0 or more, or None")
+                raise SettingsError(
+                    tr("{name} is {value!r}", name=name, value=value), expected=tr("a number of characters, 0 or more, or None")
+                )
         if self.min_length is not None and self.max_length is not None and self.min_length > self.max_length:
-            raise SettingsError(f"min_length is {self.min_length} and max_length {self.max_length}", expected="a min_length no greater")
+            raise SettingsError(
+                tr("min_length is {min_length} and max_length {max_length}", min_length=self.min_length, max_length=self.max_length),
+                expected=tr("a min_length no greater"),
+            )
 
     def refusal(self, made: Generated, kept: set[str]) -> str | None:
         """Why a text is not kept, in two or three words; None: it is."""
@@ -133,7 +139,7 @@ def collect(
         UnknownSymbolError: a symbol is unseen, and the vocabulary has no ``<unk>``.
     """
     if isinstance(samples, bool) or not isinstance(samples, int) or samples < 1:
-        raise SettingsError(f"samples is {samples!r}", expected="1 or more")
+        raise SettingsError(tr("samples is {samples!r}", samples=samples), expected=tr("1 or more"))
     texts, stops = as_texts(prompts, "prompts"), as_texts(stop, "stop")
     written_length = _written_length(generator, wanted, length, stops)
     checked_room(generator.tokenizer.normalize(checked_begins(begins)), written_length if wanted.max_length is None else wanted.max_length)
@@ -198,19 +204,29 @@ def _written_length(generator: Generator, wanted: Wanted, length: int | None, st
         checked_length(length)
     if wanted.max_length is None:
         if length is None:
-            raise SettingsError("length is None, and so is max_length", expected="a number of characters for one of them")
+            raise SettingsError(tr("length is None, and so is max_length"), expected=tr("a number of characters for one of them"))
         if wanted.min_length is not None and wanted.min_length > length:
-            raise SettingsError(f"min_length is {wanted.min_length} and length {length}", expected="a min_length no greater")
+            raise SettingsError(
+                tr("min_length is {min_length} and length {length}", min_length=wanted.min_length, length=length),
+                expected=tr("a min_length no greater"),
+            )
         return length
     if length is not None and length <= wanted.max_length:
         raise SettingsError(
-            f"max_length is {wanted.max_length} and length {length}: every text would be cut before it is too long",
-            expected="a greater length, or none",
+            tr(
+                "max_length is {max_length} and length {length}: every text would be cut before it is too long",
+                max_length=wanted.max_length,
+                length=length,
+            ),
+            expected=tr("a greater length, or none"),
         )
     if generator.tokenizer.eos_id is None and not stops:
         raise SettingsError(
-            f"max_length is {wanted.max_length}, and this model's texts never end by themselves: it learnt one stream, not documents",
-            expected="a stop string beside it",
-            hint="or length instead, which cuts",
+            tr(
+                "max_length is {max_length}, and this model's texts never end by themselves: it learnt one stream, not documents",
+                max_length=wanted.max_length,
+            ),
+            expected=tr("a stop string beside it"),
+            hint=tr("or length instead, which cuts"),
         )
     return wanted.max_length + max([1, *map(len, stops)])

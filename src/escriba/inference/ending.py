@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from escriba.errors import SettingsError
+from escriba.language import tr
 from escriba.text.vocabulary import IncrementalDecoder
 
 __all__ = ["Ending", "FinishReason", "checked_begins", "checked_length", "checked_room", "checked_stops"]
@@ -140,7 +141,9 @@ def checked_stops(stops: Sequence[str]) -> tuple[str, ...]:
         SettingsError: one is empty: every text would end before it began.
     """
     if "" in stops:
-        raise SettingsError("a stop string is empty", expected="at least one character", hint="leave it out to stop at the length")
+        raise SettingsError(
+            tr("a stop string is empty"), expected=tr("at least one character"), hint=tr("leave it out to stop at the length")
+        )
     return tuple(stops)
 
 
@@ -151,7 +154,7 @@ def checked_length(length: object) -> int:
         SettingsError: it is not an integer, or negative.
     """
     if isinstance(length, bool) or not isinstance(length, int) or length < 0:
-        raise SettingsError(f"length is {length!r}", expected="a number of characters, 0 or more")
+        raise SettingsError(tr("length is {length!r}", length=length), expected=tr("a number of characters, 0 or more"))
     return length
 
 
@@ -162,7 +165,9 @@ def checked_begins(begins: object) -> str:
         SettingsError: it is no string.
     """
     if not isinstance(begins, str):
-        raise SettingsError(f"begins is {begins!r:.60}, of type {type(begins).__name__}", expected="a text (str)")
+        raise SettingsError(
+            tr("begins is {begins!r:.60}, of type {__name__}", begins=begins, __name__=type(begins).__name__), expected=tr("a text (str)")
+        )
     return begins
 
 
@@ -173,4 +178,7 @@ def checked_room(begins: str, length: int | None) -> None:
         SettingsError: it does not.
     """
     if length is not None and len(begins) > length:
-        raise SettingsError(f"the texts are to begin with {len(begins)} characters and to have {length}", expected="a greater length")
+        raise SettingsError(
+            tr("the texts are to begin with {begins} characters and to have {length}", begins=len(begins), length=length),
+            expected=tr("a greater length"),
+        )

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from escriba.engine.protocol import Engine, Floats, Ids, State, join_states
 from escriba.errors import SettingsError, TextError
 from escriba.inference.reading import Reader
+from escriba.language import tr
 from escriba.text.corpus import Corpus
 from escriba.text.tokenizer import ByteTokenizer, CharTokenizer, Tokenizer
 
@@ -123,13 +124,16 @@ def measure(
         UnknownSymbolError: a symbol is unseen, and the vocabulary has no ``<unk>``.
     """
     if protocol not in PROTOCOLS:
-        raise SettingsError(f"protocol is {protocol!r}", expected=" or ".join(PROTOCOLS))
+        raise SettingsError(tr("protocol is {protocol!r}", protocol=protocol), expected=" or ".join(PROTOCOLS))
     for name, value, most in (("window", window, 10**9), ("lanes", lanes, MOST_LANES)):
         if (value is not None or name == "window") and (isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most):
-            raise SettingsError(f"{name} is {value!r}", expected=f"a whole number, 1 to {most:,}")
+            raise SettingsError(tr("{name} is {value!r}", name=name, value=value), expected=tr("a whole number, 1 to {most:,}", most=most))
     if part.is_documents != (tokenizer.eos_id is not None):
         forms = ("documents", "one stream") if part.is_documents else ("one stream", "documents")
-        raise TextError(f"the text is {forms[0]}, and the model is one of {forms[1]}", expected=f"{forms[1]}, read as the model's text was")
+        raise TextError(
+            tr("the text is {forms}, and the model is one of {forms2}", forms=forms[0], forms2=forms[1]),
+            expected=tr("{forms}, read as the model's text was", forms=forms[1]),
+        )
     reader, encoded = Reader(engine, tokenizer), part.encode(tokenizer)
     ids_N, lengths_V = np.asarray(encoded.with_ends() if protocol == "window" else encoded.ids), characters_by_id(tokenizer)
     unseen = 0 if tokenizer.unk_id is None else int((ids_N == tokenizer.unk_id).sum())
@@ -139,7 +143,7 @@ def measure(
     first_characters = first_bytes = 0
     if protocol == "window":
         if len(ids_N) < 2:
-            raise TextError(f"a text of {len(ids_N)} symbols has none to foretell from another", expected="2 or more")
+            raise TextError(tr("a text of {ids_N} symbols has none to foretell from another", ids_N=len(ids_N)), expected=tr("2 or more"))
         if tokenizer.eos_id is None:  # the first symbol is not scored
             left = part.pieces[0][:1] if tokenizer.kind == "byte" else tokenizer.decode(ids_N[:1])
             first_characters, first_bytes = len(left), 1 if tokenizer.kind == "byte" else len(left.encode("utf-8", "surrogatepass"))

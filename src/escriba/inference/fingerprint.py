@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from escriba.errors import CheckpointError
 from escriba.inference.lines import lines_in
+from escriba.language import tr
 from escriba.tensorfile import json_hashes, read_tensors, replace_file, tensor_bytes
 
 __all__ = ["FINGERPRINT", "Hashes", "KnownLines", "contains", "load_fingerprint", "make_fingerprint", "save_fingerprint"]
@@ -85,22 +86,35 @@ def load_fingerprint(folder: Path) -> Hashes | None:
 
 def _read(path: Path) -> Hashes:
     if (size := path.stat().st_size) > MOST_BYTES:
-        raise CheckpointError(f"{path} has {size:,} bytes", expected=f"at most {MOST_BYTES:,}")
+        raise CheckpointError(
+            tr("{path} has {size:,} bytes", path=path, size=size), expected=tr("at most {MOST_BYTES:,}", MOST_BYTES=MOST_BYTES)
+        )
     arrays, metadata = read_tensors(path)
     for name, value in _binding(path.parent).items():
         if (met := metadata.pop(name, None)) != value:
             if name == "fingerprint_version":
-                raise CheckpointError(f"{path}: {name} is {met!r}", expected=f"{value}", hint="upgrade Escriba, or delete the file")
+                raise CheckpointError(
+                    tr("{path}: {name} is {met!r}", path=path, name=name, met=met),
+                    expected=f"{value}",
+                    hint=tr("upgrade Escriba, or delete the file"),
+                )
             file = name.replace("_sha256", ".json")
-            raise CheckpointError(f"{path} was not written for this {file}", expected="files of one and the same model, unchanged")
+            raise CheckpointError(
+                tr("{path} was not written for this {file}", path=path, file=file),
+                expected=tr("files of one and the same model, unchanged"),
+            )
     if metadata:
-        raise CheckpointError(f"{path} has unknown metadata: {', '.join(metadata)}", expected="a file that Escriba wrote")
+        raise CheckpointError(
+            tr("{path} has unknown metadata: {metadata}", path=path, metadata=", ".join(metadata)), expected=tr("a file that Escriba wrote")
+        )
     found = {name: (str(array.dtype), array.ndim) for name, array in arrays.items()}
     if found != {"documents": ("int64", 1)}:
-        raise CheckpointError(f"{path} holds {found}", expected="the one tensor documents, of type I64, with one axis")
+        raise CheckpointError(
+            tr("{path} holds {found}", path=path, found=found), expected=tr("the one tensor documents, of type I64, with one axis")
+        )
     hashes = arrays["documents"].view(np.uint64)
     if not (hashes[1:] > hashes[:-1]).all():
-        raise CheckpointError(f"{path}: the hashes are not sorted", expected="rising numbers, each once")
+        raise CheckpointError(tr("{path}: the hashes are not sorted", path=path), expected=tr("rising numbers, each once"))
     return hashes
 
 

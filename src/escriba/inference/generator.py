@@ -16,6 +16,7 @@ from escriba.errors import SettingsError
 from escriba.inference.drawing import Drawing
 from escriba.inference.ending import Ending, FinishReason, checked_begins, checked_length, checked_room, checked_stops
 from escriba.inference.reading import Position, Reader, as_texts, fresh_seed, uniform_stream
+from escriba.language import tr
 from escriba.settings import SampleSettings
 from escriba.text.tokenizer import Tokenizer
 
@@ -258,7 +259,7 @@ class Generator:
     ) -> Stream:
         """Checks everything, so that errors come at the call, and makes the stream, which starts to write when it is asked."""
         if isinstance(samples, bool) or not isinstance(samples, int) or samples < 1:
-            raise SettingsError(f"samples is {samples!r}", expected="1 or more")
+            raise SettingsError(tr("samples is {samples!r}", samples=samples), expected=tr("1 or more"))
         texts, stops = as_texts(prompts, "prompts"), self._stops(stop)
         settings = settings or SampleSettings()
         self._drawing(settings, np.empty(0, dtype=np.int64), 0)

@@ -18,6 +18,7 @@ from escriba.engine.protocol import Engine, Ids
 from escriba.errors import TextError, UnknownSymbolError
 from escriba.inference.reading import Position, Reader
 from escriba.inference.scorer import Lines, convention_of, end_of_documents
+from escriba.language import tr
 from escriba.text.plain import LINE_END, split
 from escriba.text.tokenizer import Tokenizer
 
@@ -135,11 +136,16 @@ class _Scoring:
             if number == 0:
                 break
             if not isinstance(text, str):
-                raise TextError(f"line {number:,} is {text!r:.60}, of type {type(text).__name__}", expected="lines, each a string")
+                raise TextError(
+                    tr("line {number:,} is {text!r:.60}, of type {__name__}", number=number, text=text, __name__=type(text).__name__),
+                    expected=tr("lines, each a string"),
+                )
             try:
                 ids, unknown = self._reader.encode(text + self._stream_end)
             except UnknownSymbolError as error:
-                return window, UnknownSymbolError(f"line {number:,}: {error.met}", expected=error.expected, hint=error.hint)
+                return window, UnknownSymbolError(
+                    tr("line {number:,}: {met}", number=number, met=error.met), expected=error.expected, hint=error.hint
+                )
             normal = len(self._reader.tokenizer.normalize(text)) + len(self._stream_end)
             window.append(_Line(number, text, normal, np.concatenate([ids, self._end]), sum(unknown.values())))
             characters += len(text) + 1

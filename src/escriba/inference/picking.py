@@ -17,6 +17,7 @@ from escriba.engine.protocol import Floats
 from escriba.errors import SettingsError
 from escriba.inference.drawing import is_certain
 from escriba.inference.writer import Writer
+from escriba.language import tr
 
 __all__ = ["Choice", "Kind", "Picker"]
 
@@ -75,7 +76,7 @@ class Picker:
 
     def __init__(self, writer: Writer, *, kind: Kind = "word", most: int = 9) -> None:
         if isinstance(most, bool) or not isinstance(most, int) or most < 1:
-            raise SettingsError(f"most is {most!r}", expected="1 or more")
+            raise SettingsError(tr("most is {most!r}", most=most), expected=tr("1 or more"))
         self._writer = writer.fork()
         self._seed = writer.seed
         self._most = most
@@ -93,7 +94,7 @@ class Picker:
     @kind.setter
     def kind(self, kind: Kind) -> None:
         if kind not in get_args(Kind):
-            raise SettingsError(f"{kind!r} cannot be picked", expected="symbol, word or line")
+            raise SettingsError(tr("{kind!r} cannot be picked", kind=kind), expected=tr("symbol, word or line"))
         self._kind, self._choices = kind, None
 
     @property
@@ -148,7 +149,8 @@ class Picker:
         choices = self.choices()
         if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= len(choices):
             raise SettingsError(
-                f"there is no choice {number!r}", expected=f"1 to {len(choices)}" if choices else "the way back, or the end"
+                tr("there is no choice {number!r}", number=number),
+                expected=tr("1 to {choices}", choices=len(choices)) if choices else tr("the way back, or the end"),
             )
         settings = self._writer.settings
         self._go(choices[number - 1]._branch.fork())

@@ -21,6 +21,7 @@ import numpy as np
 from escriba.engine.protocol import Engine, Floats, Ids, Reading, State, reading_of, state_rows
 from escriba.engine.sampling import log_softmax
 from escriba.errors import SettingsError
+from escriba.language import tr
 from escriba.text.tokenizer import CharTokenizer, Tokenizer, WordTokenizer
 
 __all__ = ["Position", "Reader", "as_texts", "fresh_seed", "uniform_stream"]
@@ -65,8 +66,12 @@ class Reader:
     def __init__(self, engine: Engine, tokenizer: Tokenizer) -> None:
         if engine.vocab_size != tokenizer.vocab_size:
             raise SettingsError(
-                f"the model has {engine.vocab_size} symbols and the tokenizer {tokenizer.vocab_size}",
-                expected="a model and a tokenizer of the same vocabulary",
+                tr(
+                    "the model has {vocab_size} symbols and the tokenizer {vocab_size2}",
+                    vocab_size=engine.vocab_size,
+                    vocab_size2=tokenizer.vocab_size,
+                ),
+                expected=tr("a model and a tokenizer of the same vocabulary"),
             )
         self.engine = engine
         self.tokenizer = tokenizer
@@ -204,7 +209,7 @@ def uniform_stream(seed: int, row: int) -> np.random.Generator:
     """
     for name, value in (("seed", seed), ("row", row)):
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
-            raise SettingsError(f"{name} is {value!r}", expected="an integer, 0 or more")
+            raise SettingsError(tr("{name} is {value!r}", name=name, value=value), expected=tr("an integer, 0 or more"))
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence([int(seed), int(row)])))
 
 
@@ -220,9 +225,15 @@ def as_texts(value: object, name: str) -> list[str]:
         SettingsError: something in it is not a text.
     """
     if not isinstance(value, Iterable):
-        raise SettingsError(f"{name} is {value!r}, of type {type(value).__name__}", expected="a text (str), or several")
+        raise SettingsError(
+            tr("{name} is {value!r}, of type {__name__}", name=name, value=value, __name__=type(value).__name__),
+            expected=tr("a text (str), or several"),
+        )
     texts = [value] if isinstance(value, str) else list(value)
     for text in texts:
         if not isinstance(text, str):
-            raise SettingsError(f"{name} holds {text!r}, of type {type(text).__name__}", expected="texts (str)")
+            raise SettingsError(
+                tr("{name} holds {text!r}, of type {__name__}", name=name, text=text, __name__=type(text).__name__),
+                expected=tr("texts (str)"),
+            )
     return texts

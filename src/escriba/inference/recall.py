@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from escriba.errors import SettingsError, TextError
 from escriba.inference.lines import lines_in
 from escriba.inference.verbatim import SEED_LENGTH, find_matches
+from escriba.language import tr
 from escriba.text.plain import LINE_END, split
 
 __all__ = ["LENGTHS", "Passage", "Recall", "RecalledLine", "recall"]
@@ -143,11 +144,15 @@ def recall(
         SettingsError: `least` is below 12.
     """
     if not isinstance(text, str):
-        raise TextError(f"the text is {text!r:.60}, of type {type(text).__name__}", expected="a string")
+        raise TextError(
+            tr("the text is {text!r:.60}, of type {__name__}", text=text, __name__=type(text).__name__), expected=tr("a string")
+        )
     if isinstance(training, str) or not isinstance(training, Sequence):
-        raise TextError(f"the training text is {training!r:.60}", expected="a list of strings: its pieces, or its documents")
+        raise TextError(
+            tr("the training text is {training!r:.60}", training=training), expected=tr("a list of strings: its pieces, or its documents")
+        )
     if not isinstance(least, int) or least < SEED_LENGTH:
-        raise SettingsError(f"least is {least!r}", expected=f"{SEED_LENGTH} or more")
+        raise SettingsError(tr("least is {least!r}", least=least), expected=tr("{SEED_LENGTH} or more", SEED_LENGTH=SEED_LENGTH))
     short = [length for length in LENGTHS if length < SEED_LENGTH]
     matches = find_matches(text, training, lengths=short, documents=documents, watch=watch)
     shares = {length: float(1.0 - matches.found[length].mean()) for length in short if length <= len(text)}

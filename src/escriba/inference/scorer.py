@@ -18,6 +18,7 @@ import numpy as np
 from escriba.engine.protocol import Engine, Floats, Ids, Reading
 from escriba.errors import SettingsError, TextError
 from escriba.inference.reading import Position, Reader, as_texts
+from escriba.language import tr
 from escriba.text.tokenizer import Tokenizer
 
 __all__ = ["MOST_LETTERS", "Lines", "Scored", "Scorer", "convention_of", "end_of_documents", "orders_of"]
@@ -123,7 +124,7 @@ class Scorer:
             SettingsError: an ``<eos>`` is asked of a model of one stream, or `top` is out of its range.
         """
         if isinstance(top, bool) or not isinstance(top, int | np.integer) or top < 0:
-            raise SettingsError(f"top is {top!r}", expected="how many of the likeliest symbols to tell, 0 or more")
+            raise SettingsError(tr("top is {top!r}", top=top), expected=tr("how many of the likeliest symbols to tell, 0 or more"))
         encoded = self._encoded(text, eos)
         position, after_context = self._after(after)
         reading, _ = self._reader.look(position, encoded.ids, ranks=True, top=int(top))
@@ -151,7 +152,7 @@ class Scorer:
         end = end_of_documents(self._reader.tokenizer, eos)
         normal = self._reader.tokenizer.normalize(text)
         if not normal:
-            raise TextError("there is nothing to score", expected="a text of at least one character")
+            raise TextError(tr("there is nothing to score"), expected=tr("a text of at least one character"))
         ids, unknown = self._reader.encode(text)
         return _Encoded(normal, np.concatenate([ids, end]), sum(unknown.values()))
 
@@ -184,7 +185,9 @@ def end_of_documents(tokenizer: Tokenizer, eos: bool) -> Ids:
         SettingsError: an ``<eos>`` is asked of a model of one stream.
     """
     if eos and tokenizer.eos_id is None:
-        raise SettingsError("the end of a document is to be scored, but the model knows no documents", expected="a model of documents")
+        raise SettingsError(
+            tr("the end of a document is to be scored, but the model knows no documents"), expected=tr("a model of documents")
+        )
     return np.array([tokenizer.eos_id] if eos else [], dtype=np.int64)
 
 
@@ -237,8 +240,10 @@ def orders_of(symbols: Iterable[str]) -> list[str]:
         counts = Counter(given)
         number = math.factorial(len(given)) // math.prod(math.factorial(count) for count in counts.values())
         raise TextError(
-            f"{''.join(given):.60} has {len(given)} letters, so {number:,.0f} orders" if given else "a word without letters has no orders",
-            expected=f"1 to {MOST_LETTERS} letters",
+            tr("{given:.60} has {given2} letters, so {number:,.0f} orders", given="".join(given), given2=len(given), number=number)
+            if given
+            else tr("a word without letters has no orders"),
+            expected=tr("1 to {MOST_LETTERS} letters", MOST_LETTERS=MOST_LETTERS),
         )
     found = {"".join(given): None}
 

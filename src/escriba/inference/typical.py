@@ -21,6 +21,7 @@ from escriba.engine.protocol import Engine, Floats, Ids
 from escriba.errors import CheckpointError, SettingsError, TextError, typed
 from escriba.inference.evaluating import Progress, characters_by_id
 from escriba.inference.reading import Reader
+from escriba.language import tr
 from escriba.tensorfile import DTYPES, canonical_json, data_sha256, read_json, read_tensors, replace_file
 from escriba.text.encoded import EncodedText
 from escriba.text.tokenizer import ByteTokenizer, Tokenizer
@@ -129,7 +130,7 @@ class Typicality:
         usable = [one for one in ATS if one * (min(below.fitted, above.fitted) + 1) > 1.0]
         if isinstance(at, bool) or at not in usable:
             few = f": there are quantiles of {min(below.fitted, above.fitted):,} texts of about {length:,} symbols" if at in ATS else ""
-            raise SettingsError(f"at is {at!r}{few}", expected="one of " + ", ".join(map(str, usable)))
+            raise SettingsError(tr("at is {at!r}{few}", at=at, few=few), expected="one of " + ", ".join(map(str, usable)))
         nearest = below if weight < 0.5 else above
         return nearest.alarms[ATS.index(at)], nearest.pieces
 
@@ -169,21 +170,24 @@ class Typicality:
         """
         _keys(value, {"convention", "levels", "ats", "groups"}, "it")
         if not isinstance(value["convention"], str) or len(value["convention"]) > 1000 or "\n" in value["convention"]:
-            raise CheckpointError("its convention is no line of text")
+            raise CheckpointError(tr("its convention is no line of text"))
         if value["levels"] != list(LEVELS) or value["ats"] != list(ATS):
-            raise CheckpointError("its levels are others", expected=f"{list(LEVELS)} and {list(ATS)}")
+            raise CheckpointError(tr("its levels are others"), expected=tr("{LEVELS} and {ATS}", LEVELS=list(LEVELS), ATS=list(ATS)))
         groups = value["groups"]
         if not isinstance(groups, list) or not 1 <= len(groups) <= 100:
-            raise CheckpointError("its groups are no list of lengths", expected="1 to 100 of them")
+            raise CheckpointError(tr("its groups are no list of lengths"), expected=tr("1 to 100 of them"))
         found = tuple(_group(group) for group in groups)
         if any(one.length >= other.length for one, other in pairwise(found)):
-            raise CheckpointError("its lengths do not grow", expected="the shortest first")
+            raise CheckpointError(tr("its lengths do not grow"), expected=tr("the shortest first"))
         return cls(value["convention"], found)
 
 
 def _keys(value: object, names: set[str], what: str) -> None:
     if not isinstance(value, Mapping) or set(value) != names:
-        raise CheckpointError(f"{what} holds {sorted(value) if isinstance(value, Mapping) else value!r:.60}", expected=f"{sorted(names)}")
+        raise CheckpointError(
+            tr("{what} holds {value!r:.60}", what=what, value=sorted(value) if isinstance(value, Mapping) else value),
+            expected=f"{sorted(names)}",
+        )
 
 
 def _group(value: Any) -> Group:
@@ -191,18 +195,25 @@ def _group(value: Any) -> Group:
     _keys(value, {"length", "quantiles", "fitted", "pieces", "alarms"}, "a group")
     length, quantiles, alarms = value["length"], value["quantiles"], value["alarms"]
     if not _is_number(length) or not 1 <= length <= 1e9:
-        raise CheckpointError(f"a group's length is {length!r:.60}", expected="symbols, 1 or more")
+        raise CheckpointError(tr("a group's length is {length!r:.60}", length=length), expected=tr("symbols, 1 or more"))
     are_bits = isinstance(quantiles, list) and all(_is_number(one) and 0 <= one <= 1e6 for one in quantiles)
     if not are_bits or len(quantiles) != len(LEVELS):
-        raise CheckpointError("a group's quantiles are not those of its levels", expected=f"{len(LEVELS)} numbers of bits, 0 or more")
+        raise CheckpointError(
+            tr("a group's quantiles are not those of its levels"), expected=tr("{LEVELS} numbers of bits, 0 or more", LEVELS=len(LEVELS))
+        )
     if sorted(quantiles) != quantiles:
-        raise CheckpointError("a group's quantiles fall", expected="numbers that never fall")
+        raise CheckpointError(tr("a group's quantiles fall"), expected=tr("numbers that never fall"))
     for name in ("fitted", "pieces"):
         if type(value[name]) is not int or not 1 <= value[name] <= 10**9:
-            raise CheckpointError(f"a group's {name} is {value[name]!r:.60}", expected="a whole number, 1 or more")
+            raise CheckpointError(
+                tr("a group's {name} is {value!r:.60}", name=name, value=value[name]), expected=tr("a whole number, 1 or more")
+            )
     are_counts = isinstance(alarms, list) and all(type(one) is int and 0 <= one <= value["pieces"] for one in alarms)
     if not are_counts or len(alarms) != len(ATS):
-        raise CheckpointError("a group's alarms are not those of its pieces", expected=f"{len(ATS)} whole numbers, 0 to {value['pieces']}")
+        raise CheckpointError(
+            tr("a group's alarms are not those of its pieces"),
+            expected=tr("{ATS} whole numbers, 0 to {value}", ATS=len(ATS), value=value["pieces"]),
+        )
     return Group(float(length), tuple(map(float, quantiles)), value["fitted"], value["pieces"], tuple(alarms))
 
 
@@ -238,13 +249,18 @@ def measure_typical(
     """
     for name, value, least in (("seed", seed, 0), ("most_symbols", most_symbols, 1)):
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise SettingsError(f"{name} is {value!r}", expected=f"a whole number, {least} or more")
+            raise SettingsError(
+                tr("{name} is {value!r}", name=name, value=value), expected=tr("a whole number, {least} or more", least=least)
+            )
     samples = list(_samples(tokenizer, held_out, seed, most_symbols))
     if not samples:
         raise TextError(
-            f"a held-out part of {len(held_out):,} symbols, of which {min(most_symbols, len(held_out)):,} are read, is too short to tell "
-            "what is typical",
-            expected=f"{FEWEST} words or documents",
+            tr(
+                "a held-out part of {held_out:,} symbols, of which {held_out2:,} are read, is too short to tell what is typical",
+                held_out=len(held_out),
+                held_out2=min(most_symbols, len(held_out)),
+            ),
+            expected=tr("{FEWEST} words or documents", FEWEST=FEWEST),
         )
     reader, lengths_V = Reader(engine, tokenizer), characters_by_id(tokenizer)
     total, done, groups, others = sum(len(row) for _, rows in samples for row in rows), 0, [], []
@@ -357,8 +373,8 @@ def save_typical(folder: Path, typicality: Typicality, sealed: str | None = None
     there = _sealed_in(folder)
     if sealed not in (None, there):
         raise CheckpointError(
-            f"{folder} holds other weights than this model, so what is typical for it cannot be kept there",
-            hint="load the model anew, or save this one in a folder of its own",
+            tr("{folder} holds other weights than this model, so what is typical for it cannot be kept there", folder=folder),
+            hint=tr("load the model anew, or save this one in a folder of its own"),
         )
     value = {"format": "escriba typical", "format_version": FORMAT_VERSION, "weights_sha256": there, **typicality.to_json()}
     lines = [f"  {canonical_json(name)}: {canonical_json(value[name])}" for name in value]
@@ -381,15 +397,15 @@ def load_typical(folder: Path, sealed: str | None = None) -> Typicality | None:
     value = read_json(path)
     try:
         if not isinstance(value, dict) or value.pop("format", None) != "escriba typical":
-            raise CheckpointError("it is not what Escriba wrote", expected='"format": "escriba typical"')
+            raise CheckpointError(tr("it is not what Escriba wrote"), expected=tr('"format": "escriba typical"'))
         if (version := value.pop("format_version", None)) != FORMAT_VERSION or type(version) is not int:
-            raise CheckpointError(f"format_version is {version!r:.60}", expected=f"{FORMAT_VERSION}")
+            raise CheckpointError(tr("format_version is {version!r:.60}", version=version), expected=f"{FORMAT_VERSION}")
         measured = value.pop("weights_sha256", None)
         found = Typicality.from_json(value)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error.met}", expected=error.expected, hint=_again(folder)) from error
     if measured != (sealed or _sealed_in(folder)):
-        raise CheckpointError(f"{path} was measured on other weights than this model's", hint=_again(folder))
+        raise CheckpointError(tr("{path} was measured on other weights than this model's", path=path), hint=_again(folder))
     return found
 
 

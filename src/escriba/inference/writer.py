@@ -20,6 +20,7 @@ from escriba.errors import SettingsError
 from escriba.inference.drawing import Drawing
 from escriba.inference.ending import Ending, FinishReason, checked_length, checked_stops
 from escriba.inference.reading import Position, Reader, as_texts, fresh_seed, uniform_stream
+from escriba.language import tr
 from escriba.settings import SampleSettings
 from escriba.text.tokenizer import Tokenizer
 
@@ -156,7 +157,10 @@ class Writer:
         tokenizer = self._reader.tokenizer
         if not 0 <= token < tokenizer.vocab_size or token in self._reader.banned or self.finished is not None:
             ended = " after the document has ended" if self.finished is not None else ""
-            raise SettingsError(f"id {token} cannot be written{ended}", expected=f"ids 0 to {tokenizer.vocab_size - 1}, but for <unk>")
+            raise SettingsError(
+                tr("id {token} cannot be written{ended}", token=token, ended=ended),
+                expected=tr("ids 0 to {vocab_size}, but for <unk>", vocab_size=tokenizer.vocab_size - 1),
+            )
         if token == tokenizer.eos_id:
             self.text += self._decoder.flush()
             self.finished = "eos"

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from escriba.errors import SettingsError
+from escriba.language import tr
 from escriba.model.cells import CELLS, GruLayer, Layer, LayerState
 from escriba.settings import ModelSettings
 from escriba.weights import count_parameters, input_size, parameters_by_part, tensor_specs
@@ -32,7 +33,10 @@ MOST_TABULATED = 1024
 def whole(name: str, value: object, least: int, below: int, what: str) -> int:
     """An argument that must be a whole number, from `least` on and below `below`."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or not least <= value < below:
-        raise SettingsError(f"{name} is {value!r}", expected=f"a whole number, {least} or more: {what}")
+        raise SettingsError(
+            tr("{name} is {value!r}", name=name, value=value),
+            expected=tr("a whole number, {least} or more: {what}", least=least, what=what),
+        )
     return int(value)
 
 
@@ -73,21 +77,25 @@ class LanguageModel(nn.Module):
         super().__init__()
         if settings is not None and not isinstance(settings, ModelSettings):
             raise SettingsError(
-                f"settings is {settings!r}", expected="ModelSettings", hint='single settings go by name: cell="gru", hidden_size=256'
+                tr("settings is {settings!r}", settings=settings),
+                expected=tr("ModelSettings"),
+                hint=tr('single settings go by name: cell="gru", hidden_size=256'),
             )
         self.settings = (settings or ModelSettings()).but(**overrides)
         vocab_size = whole("vocab_size", vocab_size, 1, 2**31, "symbols, as the tokenizer's vocab_size")
         seed = whole("seed", seed, 0, 2**63, "the seed of the first weights")
         if self.settings.cell not in CELLS:
             raise SettingsError(
-                f"cell {self.settings.cell!r} is no network",
+                tr("cell {cell!r} is no network", cell=self.settings.cell),
                 expected="one of " + ", ".join(CELLS),
-                hint='escriba.train(..., cell="counts") counts it',
+                hint=tr('escriba.train(..., cell="counts") counts it'),
             )
         self.one_hot = self.settings.embedding_dim is None and not self.settings.codes
         if self.one_hot and vocab_size > MOST_ONE_HOT:
             raise SettingsError(
-                f"one-hot input of {vocab_size:,} symbols", expected=f"at most {MOST_ONE_HOT:,}", hint="use an embedding: embedding_dim=256"
+                tr("one-hot input of {vocab_size:,} symbols", vocab_size=vocab_size),
+                expected=tr("at most {MOST_ONE_HOT:,}", MOST_ONE_HOT=MOST_ONE_HOT),
+                hint=tr("use an embedding: embedding_dim=256"),
             )
         self.vocab_size = vocab_size
         embedding_dim = None if self.settings.codes else self.settings.embedding_dim
@@ -182,7 +190,7 @@ class LanguageModel(nn.Module):
         met = {name: tuple(array.shape) for name, array in weights.items()}
         if met != wanted:
             odd = min(set(met.items()) ^ set(wanted.items()))
-            raise SettingsError(f"these weights are not this network's: {odd[0]} {odd[1]} stands on one side only")
+            raise SettingsError(tr("these weights are not this network's: {odd} {odd2} stands on one side only", odd=odd[0], odd2=odd[1]))
         with torch.no_grad():
             for name, array in weights.items():
                 parameters[name].copy_(torch.from_numpy(np.array(array)))

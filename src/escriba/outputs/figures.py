@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from escriba.errors import MissingExtraError, SettingsError
+from escriba.language import tr
 from escriba.text.printed import code_points
 
 if TYPE_CHECKING:
@@ -204,12 +205,16 @@ def checked_file(path: object, *more: str) -> Path:
     """
     kinds = ", ".join([*KINDS, *more])
     if not isinstance(path, str | os.PathLike):
-        raise SettingsError(f"the file of a picture is {path!r:.60}", expected=f"a path that ends in {kinds}")
+        raise SettingsError(tr("the file of a picture is {path!r:.60}", path=path), expected=tr("a path that ends in {kinds}", kinds=kinds))
     file = Path(os.fspath(path))
     if file.suffix.lower() not in (*KINDS, *more):
-        raise SettingsError(f"a picture cannot be kept in {str(file)!r}", expected=f"a name that ends in {kinds}")
+        raise SettingsError(
+            tr("a picture cannot be kept in {file!r}", file=str(file)), expected=tr("a name that ends in {kinds}", kinds=kinds)
+        )
     if not file.parent.is_dir():
-        raise SettingsError(f"there is no folder {str(file.parent)!r} for the picture", expected="a folder that is there")
+        raise SettingsError(
+            tr("there is no folder {parent!r} for the picture", parent=str(file.parent)), expected=tr("a folder that is there")
+        )
     return file
 
 

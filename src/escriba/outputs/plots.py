@@ -17,6 +17,7 @@ import numpy.typing as npt
 from rich.cells import cell_len
 
 from escriba.errors import SettingsError
+from escriba.language import tr
 from escriba.outputs.curve import Points
 from escriba.outputs.figures import BLUE, GREEN, GREY, ORANGE, PINK, SKY, drawing, new_figure
 from escriba.text.printed import printable
@@ -62,7 +63,9 @@ def learning_curves(
     """
     learnt, unlearnt = _finite(learnt), _finite(unlearnt)
     if not learnt and not unlearnt:
-        raise SettingsError("there is no curve to draw: there is no record of losses", expected="a model that was trained step by step")
+        raise SettingsError(
+            tr("there is no curve to draw: there is no record of losses"), expected=tr("a model that was trained step by step")
+        )
     with drawing("a picture of the learning curve", [title, *(level.name for level in levels)]) as lettering:
         figure = new_figure(7.0, 4.0)
         axes = figure.add_subplot()
@@ -110,7 +113,7 @@ def next_bars(
         MissingExtraError: matplotlib is not installed.
     """
     if n is not None and (isinstance(n, bool) or not isinstance(n, int | np.integer) or not 1 <= n <= MOST_BARS):
-        raise SettingsError(f"n is {n!r}: symbols in the picture", expected=f"1 to {MOST_BARS}")
+        raise SettingsError(tr("n is {n!r}: symbols in the picture", n=n), expected=tr("1 to {MOST_BARS}", MOST_BARS=MOST_BARS))
     shares, heights = np.asarray(probabilities, dtype=np.float64), np.asarray(logits, dtype=np.float64)
     whole = n is None and len(symbols) <= WHOLE
     order = np.arange(len(symbols)) if whole else np.argsort(-shares, kind="stable")[: n or LIKELIEST]
@@ -151,7 +154,7 @@ def embedding_map(vectors: npt.ArrayLike, symbols: Sequence[str], *, title: str 
     """
     points = np.asarray(vectors, dtype=np.float64)
     if len(points) < 3:
-        raise SettingsError(f"a map of {len(points)} symbols says nothing", expected="3 symbols or more")
+        raise SettingsError(tr("a map of {points} symbols says nothing", points=len(points)), expected=tr("3 symbols or more"))
     places, shares = _components(points)
     names = [shortened(printable(symbol), 14) for symbol in symbols]
     with drawing("a map of the embedding", [title, *names]) as lettering:

@@ -10,6 +10,7 @@ import re
 from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
 from escriba.errors import TextError
+from escriba.language import tr
 
 __all__ = ["BY_HAND", "checked_address", "led_on", "shown"]
 
@@ -30,13 +31,21 @@ def checked_address(address: str) -> str:
         host, port = ("", None) if has_user else ((parts.hostname or "").encode("idna").decode("ascii"), parts.port)
     except ValueError as error:  # a port that is no number; a host that cannot be one
         reason = "it cannot be taken apart" if "@" in address else error
-        raise TextError(f"{shown(address)!r} is not an address: {reason}", expected=like) from None
+        raise TextError(tr("{address!r} is not an address: {reason}", address=shown(address), reason=reason), expected=like) from None
     if has_user:
-        raise TextError(f"the address {shown(address)} holds a user's name or password", expected="an address without", hint=BY_HAND)
+        raise TextError(
+            tr("the address {address} holds a user's name or password", address=shown(address)),
+            expected=tr("an address without"),
+            hint=BY_HAND,
+        )
     if parts.scheme not in ("http", "https") or not host:
-        raise TextError(f"{shown(address)!r} is not an address of a text", expected="one that begins with https:// or http://")
+        raise TextError(
+            tr("{address!r} is not an address of a text", address=shown(address)), expected=tr("one that begins with https:// or http://")
+        )
     if not re.fullmatch(r"[A-Za-z0-9.:_\[\]-]+", host):
-        raise TextError(f"{shown(address)!r} is not an address: its host has characters that no host has", expected=like)
+        raise TextError(
+            tr("{address!r} is not an address: its host has characters that no host has", address=shown(address)), expected=like
+        )
     host = f"[{host}]" if ":" in host else host
     path, query = (quote(part, safe="/%:@!$&'()*+,;=~?") for part in (parts.path or "/", parts.query))
     return urlunsplit((parts.scheme, host if port is None else f"{host}:{port}", path, query, ""))
@@ -67,7 +76,11 @@ def led_on(first: str, address: str, location: str) -> str:
     try:
         found = checked_address(urljoin(address, location))
     except ValueError:  # a TextError is one
-        raise TextError(f"{first} leads to {shown(location)[:200]!r}, where Escriba does not follow", hint=BY_HAND) from None
+        raise TextError(
+            tr("{first} leads to {location!r}, where Escriba does not follow", first=first, location=shown(location)[:200]), hint=BY_HAND
+        ) from None
     if address.startswith("https:") and not found.startswith("https:"):
-        raise TextError(f"{first} leads from https down to {found}, which anybody on the way could change", hint=BY_HAND)
+        raise TextError(
+            tr("{first} leads from https down to {found}, which anybody on the way could change", first=first, found=found), hint=BY_HAND
+        )
     return found

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from escriba.errors import EscribaError, TextError
+from escriba.language import tr
 from escriba.settings import TextSettings
 from escriba.text.corpus import Corpus, read
 from escriba.text.files import STDIN, find, suffix_of
@@ -68,10 +69,10 @@ def held_out_text(recorded: object, settings: TextSettings, seed: int, hint: str
     """
     facts = _checked(recorded)
     if "sha256" in facts and "held_out_sha256" not in facts:
-        raise TextError("the training of this model held nothing out", hint=hint)
+        raise TextError(tr("the training of this model held nothing out"), hint=hint)
     part = _where_it_was(facts, settings, hint).parts(seed).held_out
     if part is None or part.sha256 != facts["held_out_sha256"]:
-        raise TextError("what was held out was a text of its own (--val or --test)", hint=hint)
+        raise TextError(tr("what was held out was a text of its own (--val or --test)"), hint=hint)
     return part
 
 
@@ -103,20 +104,28 @@ def _checked(recorded: object) -> dict[str, Any]:
 def _where_it_was(facts: dict[str, Any], settings: TextSettings, hint: str) -> Corpus:
     sources = facts.get("sources")
     if "sha256" not in facts or sources is None:
-        raise TextError("it is not recorded which text this model learnt from", hint=hint)
+        raise TextError(tr("it is not recorded which text this model learnt from"), hint=hint)
     if not sources or STDIN in sources:
         how = "from standard input" if sources else "in Python"
-        raise TextError(f"the text that this model learnt from was given {how}, and is not kept with it", hint=hint)
+        raise TextError(tr("the text that this model learnt from was given {how}, and is not kept with it", how=how), hint=hint)
     try:
         corpus = read(*sources, settings=settings)
     except (EscribaError, OSError) as error:
         met, expected = (error.met, error.expected) if isinstance(error, EscribaError) else (str(error), None)
-        raise TextError(f"the text that this model learnt from cannot be read again: {met}", expected=expected, hint=hint) from error
+        raise TextError(
+            tr("the text that this model learnt from cannot be read again: {met}", met=met), expected=expected, hint=hint
+        ) from error
     if corpus.sha256 != facts["sha256"]:
         raise TextError(
-            f"{', '.join(sources)[:80]} is not the text that this model learnt from: {corpus.characters:,} characters "
-            f"(sha256 {corpus.sha256[:12]}), then {facts.get('characters')} ({facts['sha256'][:12]})",
-            expected="the very same text",
+            tr(
+                "{sources} is not the text that this model learnt from: {characters:,} characters (sha256 {sha256}), then {get} ({facts})",
+                sources=", ".join(sources)[:80],
+                characters=corpus.characters,
+                sha256=corpus.sha256[:12],
+                get=facts.get("characters"),
+                facts=facts["sha256"][:12],
+            ),
+            expected=tr("the very same text"),
             hint=hint,
         )
     return corpus

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from escriba.errors import SettingsError, TextError
+from escriba.language import tr
 from escriba.text.encoded import EncodedText
 from escriba.text.printed import Printed
 from escriba.text.vocabulary import Tokenizer
@@ -60,7 +61,9 @@ class Batches(abc.ABC):
     def __init__(self, tokenizer: Tokenizer | None, batch_size: int, seq_len: int, seed: int) -> None:
         for name, value, least in (("batch_size", batch_size, 1), ("seq_len", seq_len, 1), ("seed", seed, 0)):
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-                raise SettingsError(f"{name} is {value!r}", expected=f"a whole number, {least} or more")
+                raise SettingsError(
+                    tr("{name} is {value!r}", name=name, value=value), expected=tr("a whole number, {least} or more", least=least)
+                )
         self.tokenizer = tokenizer
         self.batch_size, self.seq_len, self.seed = int(batch_size), int(seq_len), int(seed)
         self.notes: tuple[str, ...] = ()
@@ -85,7 +88,7 @@ class Batches(abc.ABC):
             SettingsError: the step is negative.
         """
         if step < 0:
-            raise SettingsError(f"step is {step}", expected="0 or more")
+            raise SettingsError(tr("step is {step}", step=step), expected=tr("0 or more"))
         epoch, index = divmod(step, len(self))
         number, order = self._order
         if number != epoch:
@@ -115,7 +118,7 @@ class Batches(abc.ABC):
             SettingsError: `n` is no whole number, 0 or more.
         """
         if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 0:
-            raise SettingsError(f"n is {n!r}", expected="a whole number, 0 or more")
+            raise SettingsError(tr("n is {n!r}", n=n), expected=tr("a whole number, 0 or more"))
         ids = self._ids[: min(n, self.seq_len) + 1]
         lines = [f"step {t:>4}  input {self._glyph(ids[t])} -> target {self._glyph(ids[t + 1])}" for t in range(len(ids) - 1)]
         return Printed("\n".join(lines))
@@ -203,7 +206,7 @@ class Documents(Batches):
 
     def __init__(self, encoded: EncodedText, *, batch_size: int = 64, seq_len: int = 100, seed: int = 1) -> None:
         if not isinstance(encoded, EncodedText) or encoded.offsets is None:
-            raise TextError("this text is one stream, not documents", hint="use windows or streams, or read it as documents")
+            raise TextError(tr("this text is one stream, not documents"), hint=tr("use windows or streams, or read it as documents"))
         super().__init__(encoded.tokenizer, batch_size, seq_len, seed)
         self._ids = encoded.with_ends()
         targets = np.diff(encoded.offsets) + 1  # every symbol, and the <eos>
@@ -216,7 +219,7 @@ class Documents(Batches):
         self.examples_per_epoch = len(self._starts)
         self.symbols_per_epoch = int(targets.sum())
         if not self.examples_per_epoch:
-            raise TextError("there are no documents")
+            raise TextError(tr("there are no documents"))
         self._shorten(min(self.batch_size, self.examples_per_epoch), self.seq_len)
 
     def __len__(self) -> int:
@@ -260,9 +263,11 @@ def _stream_of(ids: EncodedText | ArrayLike) -> NDArray[Any]:
     """
     array = ids.with_ends() if isinstance(ids, EncodedText) else np.asarray(ids)
     if array.ndim != 1 or (array.size and array.dtype.kind not in "ui"):
-        raise TextError(f"ids of type {array.dtype} and shape {array.shape}", expected="whole numbers in one dimension")
+        raise TextError(
+            tr("ids of type {dtype} and shape {shape}", dtype=array.dtype, shape=array.shape), expected=tr("whole numbers in one dimension")
+        )
     if len(array) < 2:
-        raise TextError(f"a text of {len(array)} symbols is too short to learn from", expected="2 symbols or more")
+        raise TextError(tr("a text of {array} symbols is too short to learn from", array=len(array)), expected=tr("2 symbols or more"))
     return array
 
 

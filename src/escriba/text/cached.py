@@ -20,6 +20,7 @@ from typing import IO, Any
 from urllib.parse import unquote, urlsplit
 
 from escriba.errors import TextError
+from escriba.language import tr
 from escriba.text.address import checked_address
 from escriba.text.download import Progress, fetch, hash_of
 from escriba.text.known import PREFIX, KnownText, known, lines_of_poems
@@ -42,7 +43,7 @@ def cache_folder() -> Path:
         try:
             return Path(named).expanduser()
         except RuntimeError as error:  # of ~ where no home is known, or of ~name where nobody has that name
-            raise TextError(f"ESCRIBA_CACHE is {named!r}, and that home is not known", expected="a folder") from error
+            raise TextError(tr("ESCRIBA_CACHE is {named!r}, and that home is not known", named=named), expected=tr("a folder")) from error
     try:
         if sys.platform == "win32":
             local = os.environ.get("LOCALAPPDATA")
@@ -53,7 +54,9 @@ def cache_folder() -> Path:
         # the convention: a path that is not absolute is as good as none
         return (Path(named) if named and Path(named).is_absolute() else Path.home() / ".cache") / "escriba"
     except RuntimeError as error:  # no home is known
-        raise TextError(f"there is no place for fetched texts: {error}", hint="set ESCRIBA_CACHE to a folder") from error
+        raise TextError(
+            tr("there is no place for fetched texts: {error}", error=error), hint=tr("set ESCRIBA_CACHE to a folder")
+        ) from error
 
 
 def local_copy(source: str, progress: Progress | None = None) -> Path:
@@ -168,8 +171,8 @@ def _alone(target: Path) -> Iterator[None]:
             yield
     except OSError as error:
         raise TextError(
-            f"the cache {target.parent} cannot be written to: {error.strerror or error}",
-            hint="free some space, or set ESCRIBA_CACHE to a folder that can be written to",
+            tr("the cache {parent} cannot be written to: {error}", parent=target.parent, error=error.strerror or error),
+            hint=tr("free some space, or set ESCRIBA_CACHE to a folder that can be written to"),
         ) from error
 
 
@@ -184,7 +187,9 @@ def _wait_for(file: IO[bytes], target: Path) -> None:
         if come != seen:
             seen, since = come, time.monotonic()
         if time.monotonic() - since > PATIENCE_S:
-            raise TextError(f"another process is fetching {target.name} and does not get on", hint="end it, and try again")
+            raise TextError(
+                tr("another process is fetching {name} and does not get on", name=target.name), hint=tr("end it, and try again")
+            )
         time.sleep(0.1)
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from escriba.errors import SettingsError, TextError
+from escriba.language import tr
 from escriba.settings import TextSettings
 from escriba.text.encoded import EncodedText
 from escriba.text.files import TextFile, find, suffix_of
@@ -284,18 +285,20 @@ def read(
         overrides["documents"], documents = documents, None
     settings = TextSettings.parse({**known_reading(sources, overrides), **overrides}) if settings is None else settings.but(**overrides)
     if (len(sources) > 0) + (text is not None) + (documents is not None) != 1:
-        raise TextError("nothing to read" if not sources else "too much to read", expected="either paths, or text=..., or documents=[...]")
+        raise TextError(
+            tr("nothing to read") if not sources else tr("too much to read"), expected=tr("either paths, or text=..., or documents=[...]")
+        )
     reading = Reading(settings)
     if documents is not None:
         if settings.from_line is not None or settings.to_line is not None or settings.column:
             raise SettingsError(
-                "documents that are given as such have neither lines nor columns to choose from",
-                expected="neither from_line nor to_line nor column",
+                tr("documents that are given as such have neither lines nor columns to choose from"),
+                expected=tr("neither from_line nor to_line nor column"),
             )
         reading.take_documents(documents)
     elif text is not None:
         if not isinstance(text, str):
-            raise TextError(f"a text of type {type(text).__name__}", expected="a string")
+            raise TextError(tr("a text of type {__name__}", __name__=type(text).__name__), expected=tr("a string"))
         reading.take_text(text)
     else:
         for path in find(sources):

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from escriba.errors import TextDecodingError, TextError, near_name
+from escriba.language import tr
 
 __all__ = ["Decoding"]
 
@@ -91,7 +92,9 @@ class Decoding:
         """Looks at the first bytes: what they say of the encoding, or whether this is no text."""
         for magic, what in NOT_TEXT.items():
             if first.startswith(magic):
-                raise TextError(f"{self.name} is {what}, not a text", hint="save it as plain text (.txt, UTF-8) first")
+                raise TextError(
+                    tr("{name} is {what}, not a text", name=self.name, what=what), hint=tr("save it as plain text (.txt, UTF-8) first")
+                )
         marked = next((one for one, mark in MARKS.items() if first.startswith(mark)), None)
         if marked and self.used == "utf-8":
             self.used = marked
@@ -109,7 +112,9 @@ class Decoding:
                 b"a".decode(self.used, "replace")  # refuses what Python calls a codec but is no encoding of texts
             return codecs.getincrementaldecoder(self.used)()
         except LookupError:
-            raise TextError(f"{self.asked!r} is not an encoding of texts", expected="one such as utf-8, latin-1, cp1252, gb18030") from None
+            raise TextError(
+                tr("{asked!r} is not an encoding of texts", asked=self.asked), expected=tr("one such as utf-8, latin-1, cp1252, gb18030")
+            ) from None
 
     def _count(self, text: str) -> None:
         self._characters += len(text)
@@ -122,7 +127,7 @@ class Decoding:
 
     def _fault(self, error: UnicodeError, before: bytes, after: bytes) -> TextDecodingError:
         if not isinstance(error, UnicodeDecodeError):
-            return TextDecodingError(f"{self.name} is not in {self.used}: {error}")
+            return TextDecodingError(tr("{name} is not in {used}: {error}", name=self.name, used=self.used, error=error))
         data, at = error.object, error.start
         offset = self.size - len(data) + at
         self._count(data[:at].decode(self.used, "ignore"))
@@ -134,7 +139,9 @@ class Decoding:
             at += len(before)
             guess = _guess((sample + after)[max(0, at - SAMPLE) : at + SAMPLE])
             hint = f'it looks like {guess}: --encoding {guess} (in Python encoding="{guess}")' if guess and guess != self.used else None
-        return TextDecodingError(met + self.used, expected=f"a text in {self.used}", hint=hint or "say the encoding: --encoding NAME")
+        return TextDecodingError(
+            met + self.used, expected=tr("a text in {used}", used=self.used), hint=hint or tr("say the encoding: --encoding NAME")
+        )
 
     def _binary(self, data: bytes, where: int) -> TextError:
         even, odd = data[0:4096:2], data[1:4096:2]
@@ -144,9 +151,9 @@ class Decoding:
             guess = "utf-16-le" if odd.count(0) > len(odd) // 2 > even.count(0) else None
             guess = "utf-16-be" if even.count(0) > len(even) // 2 > odd.count(0) else guess
         return TextError(
-            f"{self.name} holds zero bytes (the first after {where:,} characters), as no text does",
-            expected=f"a text in {self.used}",
-            hint=f"it looks like {guess}: --encoding {guess}" if guess else "is it a text at all?",
+            tr("{name} holds zero bytes (the first after {where:,} characters), as no text does", name=self.name, where=where),
+            expected=tr("a text in {used}", used=self.used),
+            hint=tr("it looks like {guess}: --encoding {guess}", guess=guess) if guess else tr("is it a text at all?"),
         )
 
 
@@ -157,9 +164,9 @@ def _codec(encoding: str) -> str:
     except (LookupError, ValueError):
         near = near_name(encoding.lower(), [*encodings.aliases.aliases, *encodings.aliases.aliases.values(), "latin-1", "utf-8"])
         raise TextError(
-            f"there is no encoding {encoding!r}",
-            expected="one such as utf-8, latin-1, cp1252, gb18030",
-            hint=f"did you mean {near!r}?" if near else None,
+            tr("there is no encoding {encoding!r}", encoding=encoding),
+            expected=tr("one such as utf-8, latin-1, cp1252, gb18030"),
+            hint=tr("did you mean {near!r}?", near=near) if near else None,
         ) from None
     return {"utf-8-sig": "utf-8", "iso8859-1": "latin-1"}.get(name, name)
 

@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 
 from escriba import __version__
 from escriba.errors import TextError
+from escriba.language import tr
 from escriba.text.address import BY_HAND, checked_address, led_on, shown
 
 __all__ = ["MOST_BYTES", "Progress", "fetch", "hash_of"]
@@ -95,7 +96,10 @@ def fetch(
             return target
         except _Cut as cut:
             reason = str(cut)
-    raise TextError(f"{address} could not be fetched: {reason}", hint=f"try again: what has come is kept; or {BY_HAND}")
+    raise TextError(
+        tr("{address} could not be fetched: {reason}", address=address, reason=reason),
+        hint=tr("try again: what has come is kept; or {BY_HAND}", BY_HAND=BY_HAND),
+    )
 
 
 def hash_of(path: Path) -> str:
@@ -192,7 +196,14 @@ class _Transfer:
                 response.close()
                 raise
             return response
-        raise TextError(f"{self.address} leads from address to address, more than {MOST_REDIRECTS} times", hint=BY_HAND)
+        raise TextError(
+            tr(
+                "{address} leads from address to address, more than {MOST_REDIRECTS} times",
+                address=self.address,
+                MOST_REDIRECTS=MOST_REDIRECTS,
+            ),
+            hint=BY_HAND,
+        )
 
     def _refused(self, error: urllib.error.HTTPError, kept: int) -> Exception:
         """The error for an answer that is no file."""
@@ -203,14 +214,18 @@ class _Transfer:
         if error.code in PASSING:
             return _Cut(said)
         hint = {404: "look whether the address is right", 407: "the proxy wants a name: http://name:password@proxy in https_proxy"}
-        return TextError(f"{self.address} could not be fetched: {said}", hint=hint.get(error.code, BY_HAND))
+        return TextError(tr("{address} could not be fetched: {said}", address=self.address, said=said), hint=hint.get(error.code, BY_HAND))
 
     def _unreached(self, reason: Any, address: str) -> Exception:
         """The error for no answer at all, or no more of it, from an address that a redirect may have led to."""
         if isinstance(reason, ssl.SSLCertVerificationError):
             return TextError(
-                f"{self.address} could not be fetched: the certificate of the server is not trusted ({reason.verify_message})",
-                hint="is the date of this machine right? SSL_CERT_FILE names a file of further certificates, such as those of a proxy",
+                tr(
+                    "{address} could not be fetched: the certificate of the server is not trusted ({verify_message})",
+                    address=self.address,
+                    verify_message=reason.verify_message,
+                ),
+                hint=tr("is the date of this machine right? SSL_CERT_FILE names a file of further certificates, such as those of a proxy"),
             )
         if isinstance(reason, socket.gaierror):
             scheme, host = urlsplit(address).scheme, urlsplit(address).hostname or ""
@@ -219,7 +234,7 @@ class _Transfer:
                 said, hint = f"the proxy for {scheme}, which is set to {shown(proxy)}, was not found", f"is {scheme}_proxy right?"
             else:
                 said, hint = f"{host} was not found", "is there a network? https_proxy names a proxy"
-            return TextError(f"{self.address} could not be fetched: {said}", hint=hint)
+            return TextError(tr("{address} could not be fetched: {said}", address=self.address, said=said), hint=hint)
         if isinstance(reason, TimeoutError):
             return _Cut(f"nothing came for {self.stall_s:g} s")
         if isinstance(reason, http.client.HTTPException) and not isinstance(reason, OSError):
@@ -230,10 +245,16 @@ class _Transfer:
         """Refuses an answer that is not what was asked for."""
         packed = response.headers.get("Content-Encoding", "identity").lower()
         if packed not in ("identity", "gzip", "x-gzip"):  # gzip is unpacked when the file is read
-            raise TextError(f"{self.address} comes packed as {packed!r}, though it was asked for as it is", hint=BY_HAND)
+            raise TextError(
+                tr("{address} comes packed as {packed!r}, though it was asked for as it is", address=self.address, packed=packed),
+                hint=BY_HAND,
+            )
         is_page = response.headers.get_content_type() in ("text/html", "application/xhtml+xml")
         if is_page and self.target.suffix.lower() not in WEB_PAGES:
-            raise TextError(f"{self.address} is a web page, not a text", hint="give the address of the text itself: on GitHub that of Raw")
+            raise TextError(
+                tr("{address} is a web page, not a text", address=self.address),
+                hint=tr("give the address of the text itself: on GitHub that of Raw"),
+            )
         if response.status == 206:
             start, total = _content_range(response)
             answered = _version(response)
@@ -244,7 +265,10 @@ class _Transfer:
                 self.drop()
                 raise _Cut("the server goes on from another place, or with another file, than was asked")
         elif response.status != 200:
-            raise TextError(f"{self.address} could not be fetched: the server answers {response.status}", hint=BY_HAND)
+            raise TextError(
+                tr("{address} could not be fetched: the server answers {status}", address=self.address, status=response.status),
+                hint=BY_HAND,
+            )
 
     def _receive(self, response: http.client.HTTPResponse, have: int) -> None:
         """Writes what comes to the part, and holds it against what was declared."""
@@ -254,9 +278,17 @@ class _Transfer:
             total = _content_range(response)[1] or total
         if total is not None and self.size is not None and total != self.size:
             self.drop()
-            raise TextError(f"{self.address} has {total:,} bytes, says the server", expected=f"{self.size:,}", hint=BY_HAND)
+            raise TextError(
+                tr("{address} has {total:,} bytes, says the server", address=self.address, total=total),
+                expected=f"{self.size:,}",
+                hint=BY_HAND,
+            )
         if total is not None and total > self.most_bytes:
-            raise TextError(f"{self.address} has {total:,} bytes", expected=f"at most {self.most_bytes:,}", hint=BY_HAND)
+            raise TextError(
+                tr("{address} has {total:,} bytes", address=self.address, total=total),
+                expected=tr("at most {most_bytes:,}", most_bytes=self.most_bytes),
+                hint=BY_HAND,
+            )
         # where the connection ends with the file, all that comes is read, lest more than was declared go unseen
         to_the_end = total is None or response.will_close
         if to_the_end and not response.chunked:
@@ -281,7 +313,11 @@ class _Transfer:
         if have > self.most_bytes or (total is not None and have > total):
             self.drop()
             most = self.most_bytes if total is None else total
-            raise TextError(f"{self.address} sends more than {most:,} bytes", expected=f"at most {most:,}", hint=BY_HAND)
+            raise TextError(
+                tr("{address} sends more than {most:,} bytes", address=self.address, most=most),
+                expected=tr("at most {most:,}", most=most),
+                hint=BY_HAND,
+            )
         whole = total if total is not None else self.size
         if whole is not None and have < whole:
             raise _Cut(f"it ended after {have:,} of {whole:,} bytes")
@@ -321,13 +357,15 @@ class _Transfer:
         if kept:
             raise _Cut("what had come earlier does not fit what came now")
         raise TextError(
-            f"{self.address} gives another text than it should: its SHA-256 is {found}", expected=self.sha256, hint="nothing was kept of it"
+            tr("{address} gives another text than it should: its SHA-256 is {found}", address=self.address, found=found),
+            expected=self.sha256,
+            hint=tr("nothing was kept of it"),
         )
 
     def _unwritable(self, error: OSError) -> TextError:
         return TextError(
-            f"{self.target} could not be written: {error.strerror or error}",
-            hint="free some space, or set ESCRIBA_CACHE to a folder that can be written to",
+            tr("{target} could not be written: {error}", target=self.target, error=error.strerror or error),
+            hint=tr("free some space, or set ESCRIBA_CACHE to a folder that can be written to"),
         )
 
 

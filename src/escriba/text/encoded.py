@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from escriba.errors import TextError
+from escriba.language import tr
 from escriba.text.vocabulary import Ids, Tokenizer
 
 __all__ = ["EncodedText"]
@@ -49,7 +50,7 @@ class EncodedText:
             TextError: there is no such document.
         """
         if not 0 <= i < self.count:
-            raise TextError(f"there is no document {i}", expected=f"0 to {self.count - 1}")
+            raise TextError(tr("there is no document {i}", i=i), expected=tr("0 to {count}", count=self.count - 1))
         return self.ids if self.offsets is None else self.ids[self.offsets[i] : self.offsets[i + 1]]
 
     def with_ends(self) -> Ids:
@@ -64,7 +65,7 @@ class EncodedText:
         if self.offsets is None:
             return self.ids
         if self.tokenizer.eos_id is None:
-            raise TextError("these are documents, but the tokenizer has no <eos>", hint="make it with fit(..., eos=True)")
+            raise TextError(tr("these are documents, but the tokenizer has no <eos>"), hint=tr("make it with fit(..., eos=True)"))
         return np.insert(self.ids, self.offsets, self.tokenizer.eos_id)
 
     def __repr__(self) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from escriba.errors import TextError, near_name
+from escriba.language import tr
 from escriba.text.decoding import Decoding
 from escriba.text.known import is_fetched
 from escriba.text.opening import PACKED, STANDARD_INPUT, bytes_of
@@ -84,13 +85,15 @@ def find(sources: Iterable[str | os.PathLike[str]]) -> list[Path | None]:
     found: dict[Path | None, Path | None] = {}
     for source in sources:
         if not isinstance(source, str | os.PathLike):
-            raise TextError(f"a source of type {type(source).__name__}", expected="paths; or text=..., documents=[...]")
+            raise TextError(
+                tr("a source of type {__name__}", __name__=type(source).__name__), expected=tr("paths; or text=..., documents=[...]")
+            )
         name = os.fspath(source)
         try:
             for path in _files_of(name):
                 found.setdefault(path and path.resolve(), path)
         except OSError as error:
-            raise TextError(f"{name[:80]} cannot be read: {error.strerror or error}") from error
+            raise TextError(tr("{name} cannot be read: {error}", name=name[:80], error=error.strerror or error)) from error
     return list(found.values())
 
 
@@ -98,9 +101,11 @@ def _files_of(name: str) -> Sequence[Path | None]:
     if name == STDIN:
         return [None]
     if not name.strip():
-        raise TextError("a path that is empty", expected="a file, a folder, a pattern or - for standard input")
+        raise TextError(tr("a path that is empty"), expected=tr("a file, a folder, a pattern or - for standard input"))
     if "\n" in name or "\0" in name or len(name) > LONGEST_PATH:
-        raise TextError(f"what was given as a path looks like a text: {name[:40]!r}...", hint="a text itself is given as text=...")
+        raise TextError(
+            tr("what was given as a path looks like a text: {name!r}...", name=name[:40]), hint=tr("a text itself is given as text=...")
+        )
     if is_fetched(name):  # a known text as text:NAME, or an address; what fetches takes its time to load
         from escriba.text.cached import local_copy
 
@@ -117,12 +122,16 @@ def _files_of(name: str) -> Sequence[Path | None]:
         fitting = (Path(one) for one in glob.glob(str(path), recursive=True))  # noqa: PTH207
         if files := sorted((one for one in fitting if one.is_file()), key=Path.as_posix):
             return files
-        raise TextError(f"no file fits {name!r}", hint="** stands for any folders within folders")
+        raise TextError(tr("no file fits {name!r}", name=name), hint=tr("** stands for any folders within folders"))
     if not path.parent.is_dir():
-        raise TextError(f"there is no folder {path.parent.as_posix()!r}, so no file {path.name!r} in it")
+        raise TextError(tr("there is no folder {as_posix!r}, so no file {name!r} in it", as_posix=path.parent.as_posix(), name=path.name))
     near = near_name(path.name, sorted(one.name for one in path.parent.iterdir()))
     hint = f"did you mean {path.with_name(near).as_posix()!r}?" if near else None
-    raise TextError(f"there is no file {path.as_posix()!r}", expected="a file, a folder, a pattern or - for standard input", hint=hint)
+    raise TextError(
+        tr("there is no file {as_posix!r}", as_posix=path.as_posix()),
+        expected=tr("a file, a folder, a pattern or - for standard input"),
+        hint=hint,
+    )
 
 
 def _files_in(folder: Path) -> list[Path]:
@@ -132,9 +141,9 @@ def _files_in(folder: Path) -> list[Path]:
         files += [Path(here, one) for one in names if not one.startswith(".") and suffix_of(Path(one)) in TEXT_SUFFIXES]
     if not files:
         raise TextError(
-            f"the folder {folder.as_posix()!r} holds no text",
+            tr("the folder {as_posix!r} holds no text", as_posix=folder.as_posix()),
             expected="files that end in " + ", ".join(TEXT_SUFFIXES),
-            hint=f"other files can be given by a pattern, such as {(folder / '*.py').as_posix()!r}",
+            hint=tr("other files can be given by a pattern, such as {as_posix!r}", as_posix=(folder / "*.py").as_posix()),
         )
     return sorted(files, key=Path.as_posix)
 
@@ -142,8 +151,8 @@ def _files_in(folder: Path) -> list[Path]:
 def _unreadable(error: OSError) -> None:
     """Stops at a folder that cannot be looked into, whose texts would be missing without a word."""
     raise TextError(
-        f"the folder {Path(error.filename).as_posix()!r} cannot be read: {error.strerror or error}",
-        hint="a pattern, such as 'texts/*.txt', leaves out the folders within",
+        tr("the folder {as_posix!r} cannot be read: {error}", as_posix=Path(error.filename).as_posix(), error=error.strerror or error),
+        hint=tr("a pattern, such as 'texts/*.txt', leaves out the folders within"),
     ) from error
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from escriba.errors import TextError, near_name
+from escriba.language import tr
 from escriba.settings import TextSettings
 from escriba.text.address import shown
 
@@ -147,7 +148,9 @@ def known(name: str) -> KnownText:
         return KNOWN[wanted]
     near = near_name(wanted, KNOWN)
     raise TextError(
-        f"there is no known text {wanted!r}", expected="one of " + ", ".join(KNOWN), hint=f"did you mean {PREFIX}{near}?" if near else None
+        tr("there is no known text {wanted!r}", wanted=wanted),
+        expected="one of " + ", ".join(KNOWN),
+        hint=tr("did you mean {PREFIX}{near}?", PREFIX=PREFIX, near=near) if near else None,
     )
 
 
@@ -180,9 +183,19 @@ def known_reading(sources: Sequence[str | os.PathLike[str]], overrides: Mapping[
             odd = next((other for other, theirs in others.items() if theirs != value), None)
             if odd is not None and key not in HARMLESS:
                 raise TextError(
-                    f"{name} is read with {key}={value!r}, {shown(odd)[:80]} with {key}={others[odd]!r}, and one setting holds for all",
-                    expected="texts that are read alike",
-                    hint=f"name the setting for all of them: {key}=... in Python, its option on the command line; or take one of the texts",
+                    tr(
+                        "{name} is read with {key}={value!r}, {odd} with {key}={odd2!r}, and one setting holds for all",
+                        name=name,
+                        key=key,
+                        value=value,
+                        odd=shown(odd)[:80],
+                        odd2=others[odd],
+                    ),
+                    expected=tr("texts that are read alike"),
+                    hint=tr(
+                        "name the setting for all of them: {key}=... in Python, its option on the command line; or take one of the texts",
+                        key=key,
+                    ),
                 )
     return wanted
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from escriba.errors import TextError
+from escriba.language import tr
 
 __all__ = ["PACKED", "STANDARD_INPUT", "bytes_of"]
 
@@ -50,7 +51,10 @@ class _Raw:
             # in /proc and the like the size is 0 whatever there is to read
             self.size = os.fstat(self._file.fileno()).st_size or None
         else:
-            raise TextError(f"{name} is a device, a socket or the like", expected="a file, a folder, a named pipe, or - for standard input")
+            raise TextError(
+                tr("{name} is a device, a socket or the like", name=name),
+                expected=tr("a file, a folder, a named pipe, or - for standard input"),
+            )
 
     def head(self) -> bytes:
         """The first bytes, which `read` gives again."""
@@ -86,12 +90,12 @@ class _Raw:
 
 def _standard_input() -> IO[bytes]:
     if sys.stdin is None:  # as in a Windows program without a console
-        raise TextError("there is no standard input")
+        raise TextError(tr("there is no standard input"))
     if sys.stdin.isatty():
         raise TextError(
-            "standard input is the keyboard, so there is nothing to read",
-            expected="a text that another program or a file brings",
-            hint="give the file's name; or bring it: escriba corpus - < book.txt",
+            tr("standard input is the keyboard, so there is nothing to read"),
+            expected=tr("a text that another program or a file brings"),
+            hint=tr("give the file's name; or bring it: escriba corpus - < book.txt"),
         )
     # a notebook's standard input has no bytes beneath it
     return cast(IO[bytes], sys.stdin.buffer) if hasattr(sys.stdin, "buffer") else io.BytesIO(sys.stdin.read().encode("utf-8"))
@@ -114,9 +118,9 @@ def _named_pipe(path: Path, name: str) -> tuple[IO[bytes], bytes]:
             if time.monotonic() - began > PIPE_WAIT_S:
                 os.close(number)
                 raise TextError(
-                    f"nobody wrote into the named pipe {name} for {PIPE_WAIT_S:g} seconds",
-                    expected="another program that writes into it",
-                    hint=f"start that program first, such as: zcat book.gz > {name} &",
+                    tr("nobody wrote into the named pipe {name} for {PIPE_WAIT_S:g} seconds", name=name, PIPE_WAIT_S=PIPE_WAIT_S),
+                    expected=tr("another program that writes into it"),
+                    hint=tr("start that program first, such as: zcat book.gz > {name} &", name=name),
                 )
             time.sleep(0.02)
     os.set_blocking(number, True)
@@ -148,10 +152,14 @@ def bytes_of(path: Path | None, name: str, notes: list[str]) -> Iterator[bytes]:
             try:
                 data = (unpacker or raw).read(CHUNK)
             except (EOFError, ValueError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
-                raise TextError(f"{name} is compressed, and damaged: {error}", hint="fetch or pack it anew") from error
+                raise TextError(
+                    tr("{name} is compressed, and damaged: {error}", name=name, error=error), hint=tr("fetch or pack it anew")
+                ) from error
             except OSError as error:
                 if unpacker is not None and error.errno is None:  # so the unpackers speak of data, the system never
-                    raise TextError(f"{name} is compressed, and damaged: {error}", hint="fetch or pack it anew") from error
+                    raise TextError(
+                        tr("{name} is compressed, and damaged: {error}", name=name, error=error), hint=tr("fetch or pack it anew")
+                    ) from error
                 raise _unreadable(name, error) from error
             if not data:
                 break
@@ -174,11 +182,18 @@ def _refuse_bomb(unpacked: int, raw: _Raw) -> None:
     packed = raw.size or raw.seen
     if unpacked > BOMB_BYTES and unpacked > BOMB_RATIO * packed:
         raise TextError(
-            f"{raw.name} has {packed:,} bytes packed, but more than {unpacked:,} unpacked: texts do not shrink so far",
-            expected=f"at most {BOMB_RATIO} times the packed size, or {BOMB_BYTES:,} bytes",
-            hint="if it is meant so, unpack it yourself and give the unpacked file",
+            tr(
+                "{name} has {packed:,} bytes packed, but more than {unpacked:,} unpacked: texts do not shrink so far",
+                name=raw.name,
+                packed=packed,
+                unpacked=unpacked,
+            ),
+            expected=tr(
+                "at most {BOMB_RATIO} times the packed size, or {BOMB_BYTES:,} bytes", BOMB_RATIO=BOMB_RATIO, BOMB_BYTES=BOMB_BYTES
+            ),
+            hint=tr("if it is meant so, unpack it yourself and give the unpacked file"),
         )
 
 
 def _unreadable(name: str, error: OSError) -> TextError:
-    return TextError(f"{name} cannot be read: {error.strerror or error}")
+    return TextError(tr("{name} cannot be read: {error}", name=name, error=error.strerror or error))

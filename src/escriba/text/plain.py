@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from escriba.errors import TextError
+from escriba.language import tr
 from escriba.settings import TextSettings
 from escriba.text.vocabulary import normalized
 
@@ -116,7 +117,10 @@ def cut_lines(pieces: Iterable[str], settings: TextSettings, name: str) -> Itera
         if begin < stop:
             yield piece[begin:stop]
     if not found:
-        raise TextError(f"{name} has {max(1, ends + begun):,} lines", expected=f"{first:,} or more, as from_line asks")
+        raise TextError(
+            tr("{name} has {begun:,} lines", name=name, begun=max(1, ends + begun)),
+            expected=tr("{first:,} or more, as from_line asks", first=first),
+        )
 
 
 def split(text: str, by: Literal["line", "paragraph"]) -> list[str]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from escriba.errors import TextError
+from escriba.language import tr
 from escriba.settings import TextSettings
 from escriba.text import plain, tables
 from escriba.text.files import TextFile
@@ -72,7 +73,9 @@ class Reading:
         given = []
         for number, one in enumerate(documents):
             if not isinstance(one, str):
-                raise TextError(f"document {number} is of type {type(one).__name__}", expected="a string")
+                raise TextError(
+                    tr("document {number} is of type {__name__}", number=number, __name__=type(one).__name__), expected=tr("a string")
+                )
             given.append(self.tidy(one))
         self.taken.append(_Taken(Source("documents", sum(map(len, given))), given, None))
 
@@ -99,9 +102,13 @@ class Reading:
             self.notes += notes
         elif settings.label_column is not None:
             raise TextError(
-                f"{name} is a plain text, but labels were asked for, in the column {settings.label_column!r}",
-                expected="a table: .csv, .tsv or .jsonl",
-                hint="leave out --label-column, or name the text's column too: --column",
+                tr(
+                    "{name} is a plain text, but labels were asked for, in the column {label_column!r}",
+                    name=name,
+                    label_column=settings.label_column,
+                ),
+                expected=tr("a table: .csv, .tsv or .jsonl"),
+                hint=tr("leave out --label-column, or name the text's column too: --column"),
             )
         else:
             text = [self.tidy(piece) for piece in plain.cut_lines(in_pieces(texts), settings, name)]
@@ -150,10 +157,12 @@ class Reading:
         names = ", ".join(source.name for source in self.sources[:3]) or "the text"
         if not pieces:
             blank = any(one.characters for one in self.sources)
-            raise TextError(f"{names}: there is nothing but blanks" if blank else f"{names}: it is empty")
+            raise TextError(tr("{names}: there is nothing but blanks", names=names) if blank else tr("{names}: it is empty", names=names))
         first = pieces[0][0]
         if all(one.count(first) == len(one) for one in pieces):
-            raise TextError(f"{names}: the only character is {first!r}", expected="at least two different ones")
+            raise TextError(
+                tr("{names}: the only character is {first!r}", names=names, first=first), expected=tr("at least two different ones")
+            )
         if is_documents and len(pieces) == 1 and not self.stays_documents:
             self.notes.append("A single document is taken as a stream.")
             is_documents = False
@@ -176,8 +185,8 @@ class Reading:
             return [one for documents in lists for one in documents], True
         if by == "auto" and len(texts) < len(self.taken):
             raise TextError(
-                f"{texts[0].source.name} is a plain text, but was given with a table, whose rows are documents",
-                hint="--documents line, paragraph or stream says what to make of it",
+                tr("{name} is a plain text, but was given with a table, whose rows are documents", name=texts[0].source.name),
+                hint=tr("--documents line, paragraph or stream says what to make of it"),
             )
         pieces: list[str] = []
         for number, one in enumerate(self.taken, 1):

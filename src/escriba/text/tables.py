@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from escriba.errors import TextError, near_name
+from escriba.language import tr
 from escriba.settings import TextSettings
 from escriba.text.plain import LINE_END
 
@@ -61,7 +62,11 @@ def rows_as_documents(text: str, kind: TableKind, settings: TextSettings, name: 
             return rows_as_documents(text, kind, settings, name)
         except TextError as error:
             raise TextError(
-                f"{name} is no .csv, .tsv or .jsonl, and as a table, of which --column asks for a column, it cannot be read: {error.met}",
+                tr(
+                    "{name} is no .csv, .tsv or .jsonl, and as a table, of which --column asks for a column, it cannot be read: {met}",
+                    name=name,
+                    met=error.met,
+                ),
                 expected=error.expected,
                 hint="a plain text is read without --column" + (f"; {error.hint}" if error.hint else ""),
             ) from error
@@ -77,11 +82,17 @@ def rows_as_documents(text: str, kind: TableKind, settings: TextSettings, name: 
         notes += more
     first, last = (settings.from_line or 1) - 1, settings.to_line
     if first and first >= len(rows):
-        raise TextError(f"{name} has {len(rows):,} rows", expected=f"more than from_line, {first + 1:,}, asks for")
+        raise TextError(
+            tr("{name} has {rows:,} rows", name=name, rows=len(rows)),
+            expected=tr("more than from_line, {first:,}, asks for", first=first + 1),
+        )
     documents = []
     for line, row in rows[first:last]:
         if len(row) <= (last_one := max(*columns, label or 0)):
-            raise TextError(f"{name}: the row at line {line:,} has {len(row)} columns", expected=f"{last_one + 1} or more")
+            raise TextError(
+                tr("{name}: the row at line {line:,} has {row} columns", name=name, line=line, row=len(row)),
+                expected=tr("{last_one} or more", last_one=last_one + 1),
+            )
         document = " ".join(row[column] for column in columns if row[column])
         # a label ends at the first tab: within it there is none, nor an end of line
         documents.append(document if label is None or not document.strip() else " ".join(row[label].split()) + LABEL_END + document)
@@ -101,9 +112,9 @@ def _columns(wanted: Sequence[str], names: Sequence[str], width: int, name: str)
         if "text" in names:
             return [names.index("text")], [f"{name}: the column 'text' was taken; --column chooses another."]
         raise TextError(
-            f"{name} has {max(width, len(names))} columns, and none was chosen",
-            expected=f"a column, by name or number: {shown}",
-            hint="--column NAME; with --no-header too if the first row is no row of names" if names else "--column NUMBER",
+            tr("{name} has {names} columns, and none was chosen", name=name, names=max(width, len(names))),
+            expected=tr("a column, by name or number: {shown}", shown=shown),
+            hint=tr("--column NAME; with --no-header too if the first row is no row of names") if names else tr("--column NUMBER"),
         )
     places = []
     for one in wanted:
@@ -113,7 +124,11 @@ def _columns(wanted: Sequence[str], names: Sequence[str], width: int, name: str)
             places.append(int(one) - 1)
         else:
             near = near_name(one, names)
-            raise TextError(f"{name} has no column {one!r}", expected=f"one of {shown}", hint=f"did you mean {near!r}?" if near else None)
+            raise TextError(
+                tr("{name} has no column {one!r}", name=name, one=one),
+                expected=tr("one of {shown}", shown=shown),
+                hint=tr("did you mean {near!r}?", near=near) if near else None,
+            )
     return places, []
 
 
@@ -135,7 +150,7 @@ def _read_cells(text: str, kind: TableKind, settings: TextSettings, name: str) -
             notes.append(f"{name}: the columns are separated by semicolons.")
         rows = _parse(text, delimiter, csv.QUOTE_MINIMAL, name)
     if not rows:
-        raise TextError(f"{name} has no rows")
+        raise TextError(tr("{name} has no rows", name=name))
     if not settings.header:
         return [], rows, notes
     names = [cell.strip() for cell in rows[0][1]]
@@ -154,7 +169,7 @@ def _parse(text: str, delimiter: str, quoting: Literal[0, 3], name: str, *, stri
                 rows.append((line, row))
             line = reader.line_num + 1
     except csv.Error as error:
-        raise TextError(f"{name}: the row at line {line:,} cannot be read: {error}") from error
+        raise TextError(tr("{name}: the row at line {line:,} cannot be read: {error}", name=name, line=line, error=error)) from error
     finally:
         csv.field_size_limit(limit)
     return rows
@@ -178,15 +193,29 @@ def _read_json(text: str, name: str) -> tuple[list[str], list[tuple[int, list[st
         try:
             values.append((line, json.loads(one)))
         except (ValueError, RecursionError) as error:
-            raise TextError(f"{name}: line {line:,} is not JSON: {error}", expected="one JSON object on each line") from None
+            raise TextError(
+                tr("{name}: line {line:,} is not JSON: {error}", name=name, line=line, error=error),
+                expected=tr("one JSON object on each line"),
+            ) from None
     if not values:
-        raise TextError(f"{name} has no rows")
+        raise TextError(tr("{name} has no rows", name=name))
     kind = type(values[0][1])
     if kind not in (dict, list, str):
-        raise TextError(f"{name}: line {values[0][0]:,} is a {kind.__name__}", expected='an object, such as {"text": "..."}')
+        raise TextError(
+            tr("{name}: line {values:,} is a {__name__}", name=name, values=values[0][0], __name__=kind.__name__),
+            expected=tr('an object, such as {"text": "..."}'),
+        )
     for line, value in values:
         if type(value) is not kind:
-            raise TextError(f"{name}: line {line:,} is a {type(value).__name__}, the first a {kind.__name__}")
+            raise TextError(
+                tr(
+                    "{name}: line {line:,} is a {__name__}, the first a {__name__2}",
+                    name=name,
+                    line=line,
+                    __name__=type(value).__name__,
+                    __name__2=kind.__name__,
+                )
+            )
     if kind is str:
         return [], [(line, [value]) for line, value in values], []
     if kind is list:

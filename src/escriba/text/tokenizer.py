@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from escriba.errors import SettingsError, UnknownSymbolError
+from escriba.language import tr
 from escriba.text.pieces import joined_pieces
 from escriba.text.vocabulary import UNKNOWN_GLYPH, Ids, IncrementalDecoder, Tokenizer, checked_text, filled
 
@@ -149,9 +150,12 @@ def refuse_clauses(counts: Mapping[str, int]) -> None:
     prevail = 2 * found > sum(count for word, count in counts.items() if word[0].isalpha())
     if prevail and letters >= FEWEST_LETTERS and letters > LONGEST_MEAN * found:
         raise SettingsError(
-            f"words were asked for of a text in a script without blanks between words: {max(unspaced, key=len)[:20]!r} would be one word",
-            expected="words with blanks between them",
-            hint="--unit char, or a text that was cut into words before",
+            tr(
+                "words were asked for of a text in a script without blanks between words: {key!r} would be one word",
+                key=max(unspaced, key=len)[:20],
+            ),
+            expected=tr("words with blanks between them"),
+            hint=tr("--unit char, or a text that was cut into words before"),
         )
 
 
@@ -315,7 +319,11 @@ def _utf8(text: str) -> bytes:
         return text.encode("utf-8")
     except UnicodeEncodeError as error:
         raise UnknownSymbolError(
-            f"the character {text[error.start]!r} at position {error.start:,} is half a surrogate pair, which has no bytes in UTF-8"
+            tr(
+                "the character {start!r} at position {start2:,} is half a surrogate pair, which has no bytes in UTF-8",
+                start=text[error.start],
+                start2=error.start,
+            )
         ) from None
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
 from escriba.errors import TextError
+from escriba.language import tr
 
 __all__ = ["EOS", "UNK", "KindOfTokenizer", "checked_json"]
 
@@ -41,27 +42,27 @@ def checked_json(data: object, kinds: Mapping[str, type[KindOfTokenizer]]) -> di
     }
     names = [*choices, "symbols", "frequencies"]
     if not isinstance(data, dict):
-        raise TextError(f"the tokenizer is a {type(data).__name__}", expected="an object")
+        raise TextError(tr("the tokenizer is a {__name__}", __name__=type(data).__name__), expected=tr("an object"))
     if missing := [name for name in names if name not in data]:
-        raise TextError(f"the tokenizer lacks {', '.join(missing)}")
+        raise TextError(tr("the tokenizer lacks {missing}", missing=", ".join(missing)))
     if unknown := [str(name) for name in data if name not in names]:
-        raise TextError(f"the tokenizer has an unknown key, {unknown[0]!r}", expected="only " + ", ".join(names))
+        raise TextError(tr("the tokenizer has an unknown key, {unknown!r}", unknown=unknown[0]), expected="only " + ", ".join(names))
     for name, allowed in choices.items():
         if type(data[name]) is not type(allowed[0]) or data[name] not in allowed:
-            raise TextError(f"the tokenizer's {name} is {data[name]!r}", expected=" or ".join(map(repr, allowed)))
+            raise TextError(tr("the tokenizer's {name} is {data!r}", name=name, data=data[name]), expected=" or ".join(map(repr, allowed)))
     symbols, frequencies = data["symbols"], data["frequencies"]
     if not isinstance(symbols, list) or not all(isinstance(symbol, str) for symbol in symbols):
-        raise TextError("the tokenizer's symbols are not a list of strings")
+        raise TextError(tr("the tokenizer's symbols are not a list of strings"))
     kind = kinds[data["kind"]]
     if kind.knows_everything and data["unknown"]:
-        raise TextError(f"a tokenizer of the kind {kind.kind!r} has no {UNK}")
+        raise TextError(tr("a tokenizer of the kind {kind!r} has no {UNK}", kind=kind.kind, UNK=UNK))
     if len({*symbols, UNK, EOS}) != len(symbols) + 2:
-        raise TextError("a symbol of the tokenizer stands twice")
+        raise TextError(tr("a symbol of the tokenizer stands twice"))
     if not symbols or not kind.fits(symbols):
-        raise TextError(f"the tokenizer's symbols are not those of the kind {kind.kind!r}")
+        raise TextError(tr("the tokenizer's symbols are not those of the kind {kind!r}", kind=kind.kind))
     size = len(symbols) + data["unknown"] + data["eos"]
     if not isinstance(frequencies, list) or len(frequencies) != size:
-        raise TextError("the tokenizer's frequencies do not fit its symbols", expected=f"a list of {size} numbers")
+        raise TextError(tr("the tokenizer's frequencies do not fit its symbols"), expected=tr("a list of {size} numbers", size=size))
     if not all(type(count) is int and 0 <= count < 2**63 for count in frequencies):
-        raise TextError("the tokenizer's frequencies are not all whole numbers from 0 to 2^63 - 1")
+        raise TextError(tr("the tokenizer's frequencies are not all whole numbers from 0 to 2^63 - 1"))
     return dict(data)

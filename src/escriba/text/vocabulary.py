@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from escriba.errors import SettingsError, TextError, UnknownSymbolError
+from escriba.language import tr
 from escriba.settings import TextSettings
 from escriba.text.printed import Printed
 from escriba.text.tokenizer_json import EOS, UNK, checked_json
@@ -94,7 +95,9 @@ class Tokenizer(abc.ABC):
         self.newlines: Literal["lf", "keep"] = newlines
         self.dtype = np.min_scalar_type(len(self.symbols) - 1)
         if not self._plain or self.frequencies.shape != (self.vocab_size,):
-            raise TextError(f"{self.vocab_size} symbols with frequencies of shape {self.frequencies.shape}")
+            raise TextError(
+                tr("{vocab_size} symbols with frequencies of shape {shape}", vocab_size=self.vocab_size, shape=self.frequencies.shape)
+            )
 
     @property
     def vocab_size(self) -> int:
@@ -148,13 +151,13 @@ class Tokenizer(abc.ABC):
         min_count = 1 if min_count is None else min_count
         unknown = (unknown is None or unknown) and not cls.knows_everything
         if min_count < 1:
-            raise SettingsError(f"min_count is {min_count}", expected="1 or more")
+            raise SettingsError(tr("min_count is {min_count}", min_count=min_count), expected=tr("1 or more"))
         if min_count > 1 and not unknown and not cls.knows_everything:
-            raise SettingsError(f"min_count is {min_count}, but without <unk> every symbol must be kept")
+            raise SettingsError(tr("min_count is {min_count}, but without <unk> every symbol must be kept", min_count=min_count))
         if max_vocab_size is not None and (max_vocab_size < 3 or not unknown) and not cls.knows_everything:
             raise SettingsError(
                 f"max_vocab_size is {max_vocab_size}" + ("" if unknown else ", but without <unk> every symbol must be kept"),
-                expected="3 or more, and an <unk> for what is left out; or None",
+                expected=tr("3 or more, and an <unk> for what is left out; or None"),
             )
         counts = here = cls._count(pieces, is_documents)
         ends = len(pieces) if is_documents else 1
@@ -172,9 +175,11 @@ class Tokenizer(abc.ABC):
             kept = dict(sorted(kept.items(), key=lambda one: (-one[1], one[0]))[: max_vocab_size - 1 - eos])
         symbols = cls._vocabulary(kept)
         if not symbols and min_count == 1:
-            raise TextError("the text is empty: it has no symbols")
+            raise TextError(tr("the text is empty: it has no symbols"))
         if not symbols:
-            raise TextError(f"no symbol stands {min_count} times or more in the text", hint="choose a smaller min_count")
+            raise TextError(
+                tr("no symbol stands {min_count} times or more in the text", min_count=min_count), hint=tr("choose a smaller min_count")
+            )
         left_out = sum(here.values()) - sum(here.get(symbol, 0) for symbol in symbols)
         frequencies = ([left_out] if unknown else []) + [here.get(symbol, 0) for symbol in symbols] + ([ends] if eos else [])
         return cls(symbols, frequencies, unknown=unknown, eos=eos, normalization=normalization, newlines=newlines)
@@ -272,7 +277,7 @@ class Tokenizer(abc.ABC):
             SettingsError: `n` is no whole number, 0 or more.
         """
         if n is not None and (isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 0):
-            raise SettingsError(f"n is {n!r}", expected="a whole number, 0 or more, or None for all")
+            raise SettingsError(tr("n is {n!r}", n=n), expected=tr("a whole number, 0 or more, or None for all"))
         rows = [(i, repr(symbol), f"{self.frequencies[i]:,}") for i, symbol in enumerate(self.symbols[:n])]
         wide = max((len(symbol) for _, symbol, _ in rows), default=0)
         lines = [f"{i:>6}  {symbol:<{wide}}  {count:>12}" for i, symbol, count in rows]
@@ -288,19 +293,25 @@ class Tokenizer(abc.ABC):
         try:
             array = np.atleast_1d(np.asarray(ids))
         except (ValueError, TypeError) as error:
-            raise TextError(f"these are no ids: {error}", expected="whole numbers in one dimension") from error
+            raise TextError(tr("these are no ids: {error}", error=error), expected=tr("whole numbers in one dimension")) from error
         if array.size == 0:
             return np.empty(0, dtype=np.int64)
         if array.ndim != 1 or array.dtype.kind not in "ui":
-            raise TextError(f"ids of type {array.dtype} and shape {array.shape}", expected="whole numbers in one dimension")
+            raise TextError(
+                tr("ids of type {dtype} and shape {shape}", dtype=array.dtype, shape=array.shape),
+                expected=tr("whole numbers in one dimension"),
+            )
         if (low := int(array.min())) < 0 or (high := int(array.max())) >= self.vocab_size:
-            raise TextError(f"there is no symbol {low if low < 0 else high}", expected=f"ids from 0 to {self.vocab_size - 1}")
+            raise TextError(
+                tr("there is no symbol {high}", high=low if low < 0 else high),
+                expected=tr("ids from 0 to {vocab_size}", vocab_size=self.vocab_size - 1),
+            )
         return array if self.eos_id is None else array[array != self.eos_id]
 
     def _unknown_symbol(self, symbol: str, where: int) -> UnknownSymbolError:
         return UnknownSymbolError(
-            f"{symbol!r} at position {where:,} is not in the vocabulary, which has no {UNK}",
-            expected=f"only the {self.vocab_size:,} symbols of the training text",
+            tr("{symbol!r} at position {where:,} is not in the vocabulary, which has no {UNK}", symbol=symbol, where=where, UNK=UNK),
+            expected=tr("only the {vocab_size:,} symbols of the training text", vocab_size=self.vocab_size),
         )
 
     def __eq__(self, other: object) -> bool:
@@ -340,7 +351,7 @@ def checked_text(text: str) -> str:
         TextError: it is no string.
     """
     if not isinstance(text, str):
-        raise TextError(f"a text of type {type(text).__name__}", expected="a string")
+        raise TextError(tr("a text of type {__name__}", __name__=type(text).__name__), expected=tr("a string"))
     return text
 
 
@@ -358,11 +369,14 @@ def _pieces_of(text: str | ReadText | Iterable[str]) -> tuple[Sequence[str], boo
     if isinstance(text, ReadText):
         return text.pieces, text.is_documents, text.settings
     if isinstance(text, bytes) or not isinstance(text, Iterable):
-        raise TextError(f"a text of type {type(text).__name__}", expected="a string, a text that was read, or documents, each a string")
+        raise TextError(
+            tr("a text of type {__name__}", __name__=type(text).__name__),
+            expected=tr("a string, a text that was read, or documents, each a string"),
+        )
     documents = list(text)
     for one in documents:
         if not isinstance(one, str):
-            raise TextError(f"a document of type {type(one).__name__}", expected="strings")
+            raise TextError(tr("a document of type {__name__}", __name__=type(one).__name__), expected=tr("strings"))
     return documents, True, None
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from escriba.errors import SettingsError, TrainingError
+from escriba.language import tr
 from escriba.model.language_model import LanguageModel, ModelState
 from escriba.text.batches import Batches
 from escriba.text.encoded import EncodedText
@@ -34,20 +35,22 @@ def check_arguments(net: Any, data: Any, choosing: Any, step: Any, budget_s: Any
     ]
     for name, value, kind, expected, hint in kinds:
         if not isinstance(value, kind) and (value is not None or name in ("net", "data")):
-            raise SettingsError(f"{name} is {_shown(value)}", expected=expected, hint=hint)
+            raise SettingsError(tr("{name} is {value}", name=name, value=_shown(value)), expected=expected, hint=hint)
     if resume is not None and more is not None:
-        raise SettingsError("resume and more at once", expected="resume (an unfinished training) or more (a finished one)")
+        raise SettingsError(tr("resume and more at once"), expected=tr("resume (an unfinished training) or more (a finished one)"))
     if step is not None and not callable(step):
-        raise SettingsError(f"step is {_shown(step)}", expected="a function: step(net, batch) -> loss, or -> (loss, state)")
+        raise SettingsError(
+            tr("step is {step}", step=_shown(step)), expected=tr("a function: step(net, batch) -> loss, or -> (loss, state)")
+        )
     is_number = isinstance(budget_s, int | float) and not isinstance(budget_s, bool)
     if budget_s is not None and not (is_number and math.isfinite(budget_s) and budget_s >= 0):
-        raise SettingsError(f"budget_s is {_shown(budget_s)}", expected="seconds, 0 or more, or None")
+        raise SettingsError(tr("budget_s is {budget_s}", budget_s=_shown(budget_s)), expected=tr("seconds, 0 or more, or None"))
     for name, part in (("data", data), ("choosing", choosing)):
         if part is not None and (symbols := _symbols(part)) > net.vocab_size:
             raise SettingsError(
-                f"{name} has {symbols:,} symbols, the network {net.vocab_size:,}",
-                expected="a network of the same vocabulary",
-                hint="escriba.LanguageModel(tokenizer.vocab_size)",
+                tr("{name} has {symbols:,} symbols, the network {vocab_size:,}", name=name, symbols=symbols, vocab_size=net.vocab_size),
+                expected=tr("a network of the same vocabulary"),
+                hint=tr("escriba.LanguageModel(tokenizer.vocab_size)"),
             )
 
 
@@ -65,16 +68,16 @@ def loss_and_state(outcome: Any) -> tuple[Tensor, ModelState | None]:
     loss, state = outcome if isinstance(outcome, tuple) and len(outcome) == 2 else (outcome, None)
     if not isinstance(loss, Tensor) or loss.numel() != 1 or not loss.requires_grad:
         raise TrainingError(
-            f"the step gave back {_shown(outcome)}",
-            expected="a loss tensor with one number that depends on the network's weights, or (loss, state)",
-            hint="return cross_entropy(logits, batch.targets), not float(loss), loss.item() or loss.detach()",
+            tr("the step gave back {outcome}", outcome=_shown(outcome)),
+            expected=tr("a loss tensor with one number that depends on the network's weights, or (loss, state)"),
+            hint=tr("return cross_entropy(logits, batch.targets), not float(loss), loss.item() or loss.detach()"),
         )
     layers = state if isinstance(state, tuple | list) else ()
     if state is not None and not (layers and all(isinstance(layer, tuple | list) and _are_tensors(layer) for layer in layers)):
         raise TrainingError(
-            f"the step gave back a loss and, as the state, {_shown(state)}",
-            expected="the state that the network gave: for each layer its tensors",
-            hint="logits, state = net(batch.inputs, batch.state)",
+            tr("the step gave back a loss and, as the state, {state}", state=_shown(state)),
+            expected=tr("the state that the network gave: for each layer its tensors"),
+            hint=tr("logits, state = net(batch.inputs, batch.state)"),
         )
     return loss.reshape(()), None if state is None else tuple(tuple(layer) for layer in layers)
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from escriba.engine.ngrams import suffixes
 from escriba.errors import SettingsError, TextError
+from escriba.language import tr
 
 __all__ = ["FALLBACK", "count_ngrams", "discounts_of"]
 
@@ -60,14 +61,17 @@ def count_ngrams(
         TextError: there is nothing to count, or there are more n-grams.
     """
     if isinstance(order, bool) or not isinstance(order, int) or not 1 <= order <= MOST_ORDER:
-        raise SettingsError(f"order is {order!r}", expected=f"a whole number, 1 to {MOST_ORDER}")
+        raise SettingsError(tr("order is {order!r}", order=order), expected=tr("a whole number, 1 to {MOST_ORDER}", MOST_ORDER=MOST_ORDER))
     given = np.asarray(ids)
     low, high = int(given.min(initial=0)), int(given.max(initial=0))
     if low < 0 or high >= vocab_size:
-        raise SettingsError(f"id {low if low < 0 else high} is not in the vocabulary", expected=f"ids 0 to {vocab_size - 1}")
+        raise SettingsError(
+            tr("id {high} is not in the vocabulary", high=low if low < 0 else high),
+            expected=tr("ids 0 to {vocab_size}", vocab_size=vocab_size - 1),
+        )
     symbols, place = _laid_out(given, offsets, eos, order)
     if len(symbols) == 0:
-        raise TextError("there is nothing to count: the text has no symbols", expected="one symbol or more")
+        raise TextError(tr("there is nothing to count: the text has no symbols"), expected=tr("one symbol or more"))
     keys: list[Ids] = []
     counts: list[Ids] = []
     links, begins = (
@@ -144,7 +148,7 @@ def _laid_out(
     if offsets is None:
         return ids, None
     if eos is None:
-        raise SettingsError("these are documents, and eos is None", expected="the id that begins and ends each")
+        raise SettingsError(tr("these are documents, and eos is None"), expected=tr("the id that begins and ends each"))
     if len(offsets) < 2:
         return ids[:0], None
     symbols = np.insert(ids, np.repeat(offsets, 2)[1:-1], eos)
@@ -200,7 +204,7 @@ def _distinct(wanted: npt.NDArray[Any], below: int, room: int, *, with_places: b
 def _require_room(found: int, room: int) -> None:
     """Raises TextError if there are more n-grams than may be."""
     if found > room:
-        raise TextError("the text has more different n-grams than may be kept", hint="take a smaller order, or a shorter text")
+        raise TextError(tr("the text has more different n-grams than may be kept"), hint=tr("take a smaller order, or a shorter text"))
 
 
 def _distinct_with_places(wanted: Ids, below: int, room: int) -> tuple[Ids, Ids, npt.NDArray[np.int32]]:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from escriba.errors import TextError
+from escriba.language import tr
 from escriba.model.language_model import LanguageModel
 from escriba.model.loss import InOtherUnits, cross_entropy
 from escriba.text.batches import documents
@@ -63,7 +64,7 @@ def evaluate_part(net: LanguageModel, part: EncodedText) -> Evaluation:
 def _stream(net: LanguageModel, ids_N: np.ndarray) -> tuple[float, int]:
     targets = len(ids_N) - 1
     if targets < 1:
-        raise TextError(f"a part of {len(ids_N)} symbols cannot be scored", expected="2 or more")
+        raise TextError(tr("a part of {ids_N} symbols cannot be scored", ids_N=len(ids_N)), expected=tr("2 or more"))
     lanes = max(1, min(LANES, targets // WARM_UP))
     length = math.ceil(targets / lanes)
     warm_up = WARM_UP if lanes > 1 else 0

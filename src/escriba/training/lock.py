@@ -15,6 +15,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from escriba.errors import CheckpointError
+from escriba.language import tr
 
 __all__ = ["FolderLock"]
 
@@ -99,7 +100,7 @@ def _refused(place: Path, holder: dict[str, object]) -> CheckpointError:
         by = "another process"
     since = f", since {str(holder['date']).replace('T', ' ')}" if "date" in holder else ""
     return CheckpointError(
-        f"{place} is being trained by {by}{since}",
-        expected="one training a folder",
-        hint="wait for its end, or stop it (Ctrl-C there saves it), or choose another folder with -o",
+        tr("{place} is being trained by {by}{since}", place=place, by=by, since=since),
+        expected=tr("one training a folder"),
+        hint=tr("wait for its end, or stop it (Ctrl-C there saves it), or choose another folder with -o"),
     )

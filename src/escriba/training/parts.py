@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from escriba.errors import TextError
+from escriba.language import tr
 from escriba.settings import ModelSettings, Settings, TextSettings, TrainSettings, near_setting
 from escriba.text.corpus import Corpus, Parts
 from escriba.text.encoded import EncodedText
@@ -64,5 +65,5 @@ def encoded_part(part: Corpus | None, tokenizer: Tokenizer, name: str) -> Encode
     encoded = None if part is None else part.encode(tokenizer)
     if encoded is not None and encoded.offsets is None and len(encoded) < 2:
         what = f"the {name} part is a single symbol of the unit {tokenizer.kind}, of which nothing can be scored"
-        raise TextError(what, expected="2 symbols or more", hint="bring a longer one: --val, --test")
+        raise TextError(what, expected=tr("2 symbols or more"), hint=tr("bring a longer one: --val, --test"))
     return encoded

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from escriba.errors import CheckpointError
+from escriba.language import tr
 
 __all__ = ["mend", "model_place", "new_place", "saying_what_failed", "sibling", "take_place"]
 
@@ -55,7 +56,9 @@ def model_place(target: Path) -> Path:
     try:
         return target.resolve()
     except (OSError, RuntimeError, ValueError) as error:  # a loop of links, an endless path, a null character
-        raise CheckpointError(f"{str(target)!r:.200} is no path: {error}", hint="choose another folder with -o") from error
+        raise CheckpointError(
+            tr("{target!r:.200} is no path: {error}", target=str(target), error=error), hint=tr("choose another folder with -o")
+        ) from error
 
 
 def new_place(target: Path, *, windows: bool = os.name == "nt") -> Path:
@@ -72,12 +75,19 @@ def new_place(target: Path, *, windows: bool = os.name == "nt") -> Path:
     choose = "choose another folder with -o"
     if place == here or place in here.parents:
         which = "the current folder" if place == here else "around the current folder"
-        raise CheckpointError(f"{str(target)!r} is {which}, which cannot become a model", hint="name a folder in it: -o NAME")
+        raise CheckpointError(
+            tr("{target!r} is {which}, which cannot become a model", target=str(target), which=which),
+            hint=tr("name a folder in it: -o NAME"),
+        )
     length = len(os.fsencode(place.name))
     if length > LONGEST_NAME:
-        raise CheckpointError(f"the name {place.name[:40]!r}... has {length} bytes", expected=f"at most {LONGEST_NAME}", hint=choose)
+        raise CheckpointError(
+            tr("the name {place!r}... has {length} bytes", place=place.name[:40], length=length),
+            expected=tr("at most {LONGEST_NAME}", LONGEST_NAME=LONGEST_NAME),
+            hint=choose,
+        )
     if windows and place.name.split(".")[0].strip().lower() in RESERVED:
-        raise CheckpointError(f"{place.name!r} is the name of a device on Windows, so no folder can have it", hint=choose)
+        raise CheckpointError(tr("{name!r} is the name of a device on Windows, so no folder can have it", name=place.name), hint=choose)
     with saying_what_failed(f"{target} could not be made"):
         place.parent.mkdir(parents=True, exist_ok=True)
         place.exists()  # a path that is too long says so here
@@ -102,7 +112,10 @@ def take_place(new: Path, place: Path, *, replaces: bool) -> None:
             shutil.rmtree(old, ignore_errors=True)
             _rename(place, old)
         elif place.exists():
-            raise CheckpointError(f"{what}: there is something now", hint=f"move it away, then rename {new.name} to {place.name}")
+            raise CheckpointError(
+                tr("{what}: there is something now", what=what),
+                hint=tr("move it away, then rename {name} to {name2}", name=new.name, name2=place.name),
+            )
         try:
             _rename(new, place)
         except OSError:

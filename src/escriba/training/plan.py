@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from escriba.errors import SettingsError
+from escriba.language import tr
 from escriba.model.language_model import LanguageModel
 from escriba.presets import Preset
 from escriba.settings import ModelSettings, TrainSettings
@@ -47,9 +48,9 @@ def make_batches(encoded: EncodedText, settings: TrainSettings) -> Batches:
         mode = "streams"
     if mode == "documents" and encoded.offsets is None:
         raise SettingsError(
-            "examples is 'documents', but the text is one stream",
-            expected="a text of several documents",
-            hint="--documents line, or paragraph",
+            tr("examples is 'documents', but the text is one stream"),
+            expected=tr("a text of several documents"),
+            hint=tr("--documents line, or paragraph"),
         )
     make = {"windows": windows, "streams": streams, "documents": documents}[mode]
     return make(encoded, seq_len=settings.seq_len, batch_size=settings.batch_size, seed=settings.seed)

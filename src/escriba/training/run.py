@@ -21,6 +21,7 @@ import torch
 
 from escriba.checkpoint import Config, save_head, save_weights
 from escriba.errors import CheckpointError
+from escriba.language import tr
 from escriba.tensorfile import canonical_json, read_json, read_tensors, replace_file, tensor_bytes
 from escriba.text.tokenizer import Tokenizer
 from escriba.training.lock import FolderLock
@@ -94,11 +95,16 @@ class RunFolder:
             undo.callback(lock.release)
             mend(place)
             if place.exists() and not overwrite:
-                raise CheckpointError(f"{target} is there already", hint="choose another folder with -o, or --overwrite")
+                raise CheckpointError(
+                    tr("{target} is there already", target=target), hint=tr("choose another folder with -o, or --overwrite")
+                )
             path = sibling(place, "partial")
             with saying_what_failed(f"{path} could not be made"):
                 if place.exists() and not (place / "config.json").is_file() and any(place.iterdir() if place.is_dir() else [place]):
-                    raise CheckpointError(f"{target} is not a model folder, so it is not overwritten", hint="choose another folder with -o")
+                    raise CheckpointError(
+                        tr("{target} is not a model folder, so it is not overwritten", target=target),
+                        hint=tr("choose another folder with -o"),
+                    )
                 shutil.rmtree(path, ignore_errors=True)
                 (path / "training").mkdir(parents=True)
             run = cls(target, place, path, lock, replaces=place.exists())
@@ -236,7 +242,9 @@ def _last_whole_state(folder: Path) -> tuple[TrainingState, dict[str, Any], tupl
         last = read_json(folder / "training" / "last.json")
         pointed = last.get("state") if isinstance(last, dict) else None
         if pointed not in names:
-            raise CheckpointError(f"{folder / 'training' / 'last.json'} points to {pointed!r}, which is not there")
+            raise CheckpointError(
+                tr("{folder} points to {pointed!r}, which is not there", folder=folder / "training" / "last.json", pointed=pointed)
+            )
         names.insert(0, names.pop(names.index(pointed)))
     except CheckpointError as error:
         faults.append(error)
@@ -245,11 +253,13 @@ def _last_whole_state(folder: Path) -> tuple[TrainingState, dict[str, Any], tupl
             arrays, values = read_tensors(folder / "training" / name)
             lengths = values.pop("log_lengths", None)
             if not isinstance(values.get("step"), int) or not isinstance(lengths, dict):
-                raise CheckpointError(f"{folder / 'training' / name} is no state of a training")
+                raise CheckpointError(tr("{folder} is no state of a training", folder=folder / "training" / name))
         except CheckpointError as error:
             faults.append(error)
             continue
         notes = (*(fault.met for fault in faults), f"so it goes on from step {values['step']:,}") if faults else ()
         return TrainingState({key: torch.from_numpy(array) for key, array in arrays.items()}, values), lengths, notes
     why = f": {faults[-1].met}" if names else ""
-    raise CheckpointError(f"{folder} holds no training to go on with{why}", hint="train it anew, with --overwrite")
+    raise CheckpointError(
+        tr("{folder} holds no training to go on with{why}", folder=folder, why=why), hint=tr("train it anew, with --overwrite")
+    )

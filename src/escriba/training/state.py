@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from escriba.errors import TrainingError
+from escriba.language import tr
 from escriba.model.language_model import ModelState
 from escriba.training.optimizer import copy_into
 
@@ -43,7 +44,8 @@ class TrainingState:
         there = [tensor for tensor in found if tensor is not None]
         if there and len(there) < len(members):
             raise TrainingError(
-                f"the saved training holds {len(there)} of {len(members)} tensors of {name}", hint="begin anew without --resume"
+                tr("the saved training holds {there} of {members} tensors of {name}", there=len(there), members=len(members), name=name),
+                hint=tr("begin anew without --resume"),
             )
         return there or None
 
@@ -105,7 +107,8 @@ class Tally:
         missing = [one.name for one in fields(cls) if one.name not in values]
         if missing:
             raise TrainingError(
-                f"the saved training does not say {', '.join(missing)}: another version wrote it", hint="begin anew without --resume"
+                tr("the saved training does not say {missing}: another version wrote it", missing=", ".join(missing)),
+                hint=tr("begin anew without --resume"),
             )
         found = copy.deepcopy({one.name: values[one.name] for one in fields(cls)})  # a state is a value
         return cls(**found)
@@ -161,5 +164,5 @@ def restore_parameters(parameters: list[nn.Parameter], values: list[Tensor] | No
         TrainingError: there are none, or their shapes are others.
     """
     if values is None or any(value.shape != parameter.shape for value, parameter in zip(values, parameters, strict=True)):
-        raise TrainingError("the saved training is of another network", hint="begin anew without --resume")
+        raise TrainingError(tr("the saved training is of another network"), hint=tr("begin anew without --resume"))
     copy_into(parameters, values)

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from escriba.errors import SettingsError
+from escriba.language import tr
 from escriba.model.language_model import LanguageModel, ModelState
 from escriba.model.loss import cross_entropy
 from escriba.settings import TrainSettings
@@ -94,9 +95,13 @@ def chosen_device(settings: TrainSettings) -> torch.device:
     if device.type not in here or (device.index or 0) >= count:
         kind = "no CUDA device" if device.type == "cuda" else "no Apple GPU"
         raise SettingsError(
-            f"device is {settings.device!r}, but this PyTorch has {kind if device.type not in here else f'only {count} CUDA devices'}",
+            tr(
+                "device is {device!r}, but this PyTorch has {f}",
+                device=settings.device,
+                f=kind if device.type not in here else f"only {count} CUDA devices",
+            ),
             expected="auto, " + " or ".join(here),
-            hint="leave device at auto; a GPU needs PyTorch's build for it and its driver: https://pytorch.org/get-started/locally",
+            hint=tr("leave device at auto; a GPU needs PyTorch's build for it and its driver: https://pytorch.org/get-started/locally"),
         )
     return device
 

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from escriba.errors import TrainingError
+from escriba.language import tr
 from escriba.model.language_model import LanguageModel, ModelState
 from escriba.settings import TrainSettings
 from escriba.text.batches import Batches
@@ -206,9 +207,9 @@ class Fit(Iterator[Event]):
     def _begin(self) -> None:
         if not self._keeping.is_sound():
             raise TrainingError(
-                "the network's weights are not all finite before the first step",
-                expected="numbers of ordinary size",
-                hint="make the network anew: escriba.LanguageModel(...)",
+                tr("the network's weights are not all finite before the first step"),
+                expected=tr("numbers of ordinary size"),
+                hint=tr("make the network anew: escriba.LanguageModel(...)"),
             )
         if not self._keeping.has_good:
             self._keeping.remember(self.step)
@@ -274,12 +275,24 @@ class Fit(Iterator[Event]):
         self._carried = None
         if tally.rescues >= MOST_RESCUES:
             raise TrainingError(
-                f"the loss is {failed.loss_nats:g}, the gradient's length {failed.gradient_norm:g} at step {self.step}, rate {rate:.3g}: "
-                "no sound step for the third time",
-                expected=f"finite numbers; each time training went back to its last good weights, with {RESCUED_RATE:g} of the rate; "
-                "nothing unsound was saved",
-                hint=f"train anew with a smaller rate: --set train.learning_rate={self.settings.learning_rate / 100:.1g}, "
-                "or with shorter gradients: --set train.clip_norm=1",
+                tr(
+                    "the loss is {loss_nats:g}, the gradient's length {gradient_norm:g} at step {step}, rate {rate:.3g}: "
+                    "no sound step for the third time",
+                    loss_nats=failed.loss_nats,
+                    gradient_norm=failed.gradient_norm,
+                    step=self.step,
+                    rate=rate,
+                ),
+                expected=tr(
+                    "finite numbers; each time training went back to its last good weights, with {RESCUED_RATE:g} of the rate; "
+                    "nothing unsound was saved",
+                    RESCUED_RATE=RESCUED_RATE,
+                ),
+                hint=tr(
+                    "train anew with a smaller rate: --set train.learning_rate={learning_rate:.1g}, "
+                    "or with shorter gradients: --set train.clip_norm=1",
+                    learning_rate=self.settings.learning_rate / 100,
+                ),
             )
         tally.rate_factor *= RESCUED_RATE
         return SteppedBack(*self._where(), failed.loss_nats, rate * RESCUED_RATE, tally.rescues)
@@ -350,20 +363,34 @@ class Fit(Iterator[Event]):
             self._restore(state, new_phase)
         except (AttributeError, KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
             raise TrainingError(
-                f"the saved training cannot be gone on with: {error}", expected="what Fit.state gave", hint="begin anew without --resume"
+                tr("the saved training cannot be gone on with: {error}", error=error),
+                expected=tr("what Fit.state gave"),
+                hint=tr("begin anew without --resume"),
             ) from error
 
     def _restore(self, state: TrainingState, new_phase: bool) -> None:
         values, tally, before = state.values, Tally.of(state.values), state.values["optimizer"]
         if before != self.settings.optimizer:
             if not new_phase:
-                raise TrainingError(f"the saved training is of the optimizer {before!r}, not {self.settings.optimizer!r}")
+                raise TrainingError(
+                    tr(
+                        "the saved training is of the optimizer {before!r}, not {optimizer!r}",
+                        before=before,
+                        optimizer=self.settings.optimizer,
+                    )
+                )
             state = TrainingState({name: tensor for name, tensor in state.tensors.items() if "moments/" not in name}, values)
         carried = state.carried(self.device)
         rows = None if carried is None else len(carried[0][0])
         if rows not in (None, self.data.batch_size) and self.data.mode == "streams":
             if not new_phase:
-                raise TrainingError(f"the saved training reads {rows} streams side by side, these batches {self.data.batch_size}")
+                raise TrainingError(
+                    tr(
+                        "the saved training reads {rows} streams side by side, these batches {batch_size}",
+                        rows=rows,
+                        batch_size=self.data.batch_size,
+                    )
+                )
             carried = None
         self._keeping.restore(state, tally.step, values["good_step"])
         self._rng.set_state(state.tensors["random/dropout"])

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from escriba.errors import CheckpointError
+from escriba.language import tr
 from escriba.text.tokenizer import Tokenizer
 from escriba.text.tokenizer_json import EOS, UNK
 
@@ -30,9 +31,13 @@ def extended(tokenizer: Tokenizer, before: Tokenizer) -> Tokenizer:
     """
     if tokenizer.kind != before.kind:
         raise CheckpointError(
-            f"the model to begin with knows symbols of the unit {before.kind!r}, the text is cut into {tokenizer.kind!r}",
-            expected="the same unit",
-            hint=f"--unit {before.kind}",
+            tr(
+                "the model to begin with knows symbols of the unit {kind!r}, the text is cut into {kind2!r}",
+                kind=before.kind,
+                kind2=tokenizer.kind,
+            ),
+            expected=tr("the same unit"),
+            hint=tr("--unit {kind}", kind=before.kind),
         )
     counts = dict(zip(tokenizer.symbols, tokenizer.frequencies.tolist(), strict=True))
     plain = [symbol for symbol in counts if symbol not in (UNK, EOS)]
@@ -40,9 +45,12 @@ def extended(tokenizer: Tokenizer, before: Tokenizer) -> Tokenizer:
     total, known = sum(counts[symbol] for symbol in plain), sum(counts.get(symbol, 0) for symbol in old)
     if known < LEAST_KNOWN * total:
         raise CheckpointError(
-            f"the model to begin with knows {known / max(1, total):.1%} of the text's symbols: its vocabulary cannot be mapped",
-            expected=f"{LEAST_KNOWN:.0%} or more in common",
-            hint="train anew, without --init-from",
+            tr(
+                "the model to begin with knows {total:.1%} of the text's symbols: its vocabulary cannot be mapped",
+                total=known / max(1, total),
+            ),
+            expected=tr("{LEAST_KNOWN:.0%} or more in common", LEAST_KNOWN=LEAST_KNOWN),
+            hint=tr("train anew, without --init-from"),
         )
     added = {symbol: 0 for symbol in old if symbol not in counts}
     kind, unknown, eos = type(tokenizer), tokenizer.unk_id is not None, tokenizer.eos_id is not None
@@ -82,9 +90,9 @@ def transferred(
     here, there = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
     if codes and not np.array_equal(here, there):
         raise CheckpointError(
-            "the model to begin with reads symbols as their codes, and the new text's symbols would change the codes",
-            expected="a text with no new symbols",
-            hint="an embedding knows symbols by name: train without --codes",
+            tr("the model to begin with reads symbols as their codes, and the new text's symbols would change the codes"),
+            expected=tr("a text with no new symbols"),
+            hint=tr("an embedding knows symbols by name: train without --codes"),
         )
     of_symbols = {"embedding.weight", "output.weight", "output.bias"}
     if "embedding.weight" not in fresh and not codes:
@@ -99,7 +107,9 @@ def transferred(
         else:
             expected = (before.vocab_size, *array.shape[1:])
         if source.shape != expected:
-            raise CheckpointError(f"{name} has the shape {source.shape} in the model to begin with", expected=f"{expected}")
+            raise CheckpointError(
+                tr("{name} has the shape {shape} in the model to begin with", name=name, shape=source.shape), expected=f"{expected}"
+            )
         made[name] = np.array(array if name in of_symbols else source, order="C")
         if name in of_symbols:
             if name == "output.bias":

@@ -1,0 +1,86 @@
+"""The language in which Escriba speaks: English in the source, one gettext catalogue for every other.
+
+It knows nothing of what is said. `tr` and `trn` are called where a sentence is made, with what it names as fields, so that a
+translation may order them as it likes. What programs read stays English: flags, JSON keys, files, `repr`.
+"""
+
+from __future__ import annotations
+
+import functools
+import gettext
+import locale
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+__all__ = ["LANGUAGES", "language", "later", "tr", "trn", "use_language"]
+
+LANGUAGES = ("en", "es")
+"""The languages that are spoken, as ISO 639-1 names them."""
+DOMAIN = "escriba"
+FOLDER = Path(__file__).with_name("locale")
+VARIABLES = ("ESCRIBA_LANG", "LC_ALL", "LC_MESSAGES", "LANG")
+"""Where a person's language stands; the first that is set is heard."""
+
+_used: list[str] = []
+
+
+def use_language(name: str | None) -> None:
+    """Speaks a language from now on, in messages, errors, hints and pictures.
+
+    Args:
+        name: "en" or "es"; also "es_MX.UTF-8"; None: that of ``ESCRIBA_LANG`` or else of the system.
+
+    Raises:
+        ValueError: it is not spoken.
+    """
+    if name is not None and _code(name) not in LANGUAGES:
+        raise ValueError(tr("there is no language {name!r}: there are {languages}", name=name, languages=", ".join(LANGUAGES)))
+    _used[:] = [] if name is None else [_code(name)]
+
+
+def language() -> str:
+    """The language that is spoken: the one that was chosen, or else that of the system where it is known, or else English."""
+    if not _used:
+        wanted = _code(_of_this_person())
+        _used.append(wanted if wanted in LANGUAGES else "en")
+    return _used[0]
+
+
+def tr(message: str, /, **fields: Any) -> str:
+    """A sentence in the language that is spoken, its ``{fields}`` filled in."""
+    found = _catalogue(language()).gettext(message)
+    return found.format(**fields) if fields else found
+
+
+def trn(one: str, many: str, n: int, /, **fields: Any) -> str:
+    """A sentence of one or of many; the number is its field ``{n}``."""
+    return _catalogue(language()).ngettext(one, many, n).format(n=n, **fields)
+
+
+def later(message: str) -> str:
+    """A sentence of a table, as it is: `tr` is called where it is said. Marked so that the catalogues have it."""
+    return message
+
+
+@functools.cache
+def _catalogue(name: str) -> gettext.NullTranslations:
+    return gettext.NullTranslations() if name == "en" else gettext.translation(DOMAIN, FOLDER, [name], fallback=True)
+
+
+def _code(name: str) -> str:
+    """The language of a locale's name: es of es_MX.UTF-8."""
+    return name.replace("-", "_").replace(".", "_").split("_")[0].lower()
+
+
+def _of_this_person() -> str:
+    """The name of the locale that somebody set, in the variables or in Windows."""
+    for variable in VARIABLES:
+        if name := os.environ.get(variable):
+            return name
+    if sys.platform == "win32":
+        import ctypes
+
+        return locale.windows_locale.get(ctypes.windll.kernel32.GetUserDefaultUILanguage(), "en")
+    return "en"
