@@ -1,4 +1,4 @@
-"""Builds the notebooks of the lessons into the package; everything else about it stands in pyproject.toml."""
+"""Builds the catalogues of languages and the notebooks of the lessons into the package; all else about it stands in pyproject.toml."""
 
 import sys
 from pathlib import Path
@@ -9,11 +9,15 @@ from setuptools.command.build_py import build_py
 HERE = Path(__file__).resolve().parent
 
 
-class BuildWithNotebooks(build_py):
-    """The package, and beside its modules a notebook and a script of every page of the lessons."""
+class Build(build_py):
+    """The package, its catalogues compiled, and beside its modules a notebook and a script of every page of the lessons."""
 
     def run(self) -> None:
-        """Builds; an editable install needs none, it has the pages themselves."""
+        """Builds; an editable install needs no notebooks, it has the pages themselves."""
+        sys.path.insert(0, str(HERE / "tools"))
+        from catalogues import compile_all
+
+        compile_all(HERE / "src" / "escriba" / "locale")
         super().run()
         if not self.editable_mode:
             sys.path.insert(0, str(HERE / "src"))
@@ -23,4 +27,4 @@ class BuildWithNotebooks(build_py):
                 write_notebooks(HERE / "docs" / "lessons", Path(self.build_lib) / "escriba" / "notebooks", scripts=scripts)
 
 
-setup(cmdclass={"build_py": BuildWithNotebooks})
+setup(cmdclass={"build_py": Build})

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from escriba.language import use_language
 
 # a slow or busy machine is no fault of the code
 settings.register_profile("escriba", deadline=None)
@@ -35,7 +38,29 @@ def _no_trace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ESCRIBA_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("ESCRIBA_PROBE", "off")
+        patch.setenv("ESCRIBA_LANG", "en")
+        use_language("en")
         yield
+
+
+@pytest.fixture(scope="session")
+def catalogues() -> None:
+    """The catalogues as they are in the source, compiled."""
+    pytest.importorskip("babel", reason="Babel compiles the catalogues")
+    place = Path(__file__).resolve().parents[1]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(place / "tools"))
+        importlib.import_module("catalogues").compile_all(place / "src" / "escriba" / "locale")
+
+
+@pytest.fixture
+def in_spanish(catalogues: None) -> Iterator[None]:
+    """Escriba speaks Spanish, also in child processes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ESCRIBA_LANG", "es")
+        use_language("es")
+        yield
+    use_language("en")
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,7 @@ LAYERS = (
     "text",
     "presets",
     "settings | tensorfile",
-    "errors, lessons",
+    "errors, lessons, language",
 )
 """From the top down: a module imports from lines below its own. Names parted by | are strangers, by a comma not."""
 

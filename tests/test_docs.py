@@ -55,10 +55,10 @@ def commands() -> dict[str, click.Command]:
 
 
 def options() -> dict[str, set[str]]:
-    """The long options of each command."""
+    """The long options of each command; --lang, which all of them take, is told of once."""
     return {
         name: {"--help"}
-        | {option for one in command.params if isinstance(one, click.Option) for option in [*one.opts, *one.secondary_opts]}
+        | {word for one in command.params if isinstance(one, click.Option) and not one.hidden for word in [*one.opts, *one.secondary_opts]}
         for name, command in commands().items()
     }
 
@@ -103,6 +103,7 @@ def test_every_option_is_on_the_page_of_commands() -> None:
     by_name = {section.partition("\n")[0]: section for section in sections}
     missing = [(name, option) for name, found in options().items() for option in found if not re.search(rf"{option}[ ,]", by_name[name])]
     assert missing == []
+    assert "`--lang es`" in text_of(GENERATED[1])
 
 
 def test_every_setting_is_on_the_page_of_settings() -> None:

@@ -19,6 +19,7 @@ import escriba
 PUBLIC = {
     # the whole way in one call
     "train": "function",
+    "use_language": "function",
     "load": "function",
     "Model": "class",
     # the same, step by step

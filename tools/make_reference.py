@@ -119,7 +119,10 @@ COMMANDS_HEAD = """\
 error, so `>` and `|` take the results alone. `-` as a file is standard input. MODEL is a folder, or a name under `models/`.
 
 The exit status is 0; 1 after an error, which says what was met, what was expected and what to type; 2 when the command line
-itself is wrong; 130 after Ctrl-C."""
+itself is wrong; 130 after Ctrl-C.
+
+`--lang es`, before a command or after it, speaks Spanish; so does the variable `ESCRIBA_LANG=es`, or a system that is in Spanish. Flags,
+JSON keys and a model's files are the same in every language."""
 
 
 def kind(schema: Mapping[str, Any]) -> str:

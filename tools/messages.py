@@ -15,14 +15,17 @@ from pathlib import Path
 from typing import Any
 
 from babel.messages.catalog import Catalog, Message
-from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
+
+from catalogues import compile_all
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "escriba"
 LOCALE = SOURCE / "locale"
 OWN, CLICK = {"tr": 1, "later": 1, "trn": 2}, {"_": 1, "ngettext": 2}
-"""The functions whose first arguments are sentences, and how many of them: Escriba's, and click's, which speaks through the same catalogue."""
+"""The functions whose first arguments are sentences, and how many: Escriba's, and click's, which speaks through the same catalogue."""
+
+HEAD = "# What Escriba says. `python tools/messages.py` brings this file up to date with the source and tells what it lacks."
 
 Said = str | tuple[str, str]
 """A sentence; or of one, and of many."""
@@ -42,14 +45,13 @@ def shown(command: Any) -> Iterator[str]:
     """The help of a command, of its options, and of the commands under it."""
     import click
 
-    from escriba.cli.main import GROUPS
+    from escriba.cli.spoken import paragraphs
 
-    yield from [command.help] if command.help else []
+    yield from (words for _, words in paragraphs(command.help or ""))
     for parameter in command.params:
         if getattr(parameter, "help", None) and not hasattr(parameter, "in_words"):
             yield parameter.help
     if isinstance(command, click.Group):
-        yield from GROUPS
         context = click.Context(command)
         for name in command.list_commands(context):
             child = command.get_command(context, name)
@@ -89,9 +91,9 @@ def everything() -> Catalog:
 
 def faults(message: Message) -> Iterator[str]:
     """What is wrong with a translation: there is none, it is in doubt, or its fields are others."""
-    originals = [message.id] if isinstance(message.id, str) else list(message.id)
-    given = [message.string] if isinstance(message.string, str) else list(message.string)
-    if message.fuzzy or not all(given):
+    originals = [message.id] if isinstance(message.id, str) else list(message.id or ())
+    given = [message.string] if isinstance(message.string, str) else list(message.string or ())
+    if message.fuzzy or not given or not all(given):
         yield f"not translated: {originals[0]!r}"
         return
     wanted = fields(originals[-1])
@@ -112,24 +114,15 @@ def update(path: Path) -> Catalog:
     """A catalogue as it must be: what is new stands in it untranslated, what is said no more is gone."""
     with path.open("rb") as file:
         known = read_po(file, locale=path.parts[-3])
-    new = Catalog(locale=path.parts[-3], project="escriba", charset="utf-8", fuzzy=False, header_comment="")
+    new = Catalog(
+        locale=path.parts[-3], project="escriba", version="0", charset="utf-8", fuzzy=False, header_comment=HEAD, msgid_bugs_address="-",
+        last_translator="the Escriba authors", language_team="-", creation_date=known.creation_date, revision_date=known.revision_date,
+    )  # fmt: skip
     for message in everything():
         if message.id:
             before = known.get(message.id)
             new.add(message.id, before.string if before else "", locations=message.locations)
-    new.revision_date = new.creation_date = known.creation_date
     return new
-
-
-def compile_all(locale: Path) -> None:
-    """Makes of every catalogue the file that the standard library reads, unless it is newer already."""
-    for path in locale.glob("*/LC_MESSAGES/*.po"):
-        made = path.with_suffix(".mo")
-        if not made.is_file() or made.stat().st_mtime < path.stat().st_mtime:
-            with path.open("rb") as file:
-                catalogue = read_po(file)
-            with made.open("wb") as file:
-                write_mo(file, catalogue)
 
 
 def main() -> int:

@@ -49,7 +49,7 @@ class Installed:
     def run(self, *words: str, status: int = 0, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Runs a command away from the source tree and demands its exit status."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COVERAGE", "COV_"))}
-        clean["PIP_DISABLE_PIP_VERSION_CHECK"] = "1"
+        clean |= {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "ESCRIBA_LANG": "en"}
         done = subprocess.run(words, cwd=self.home, env=clean, input=stdin, capture_output=True, encoding="utf-8", check=False)
         shown = f"{' '.join(words)}\n--- stdout\n{done.stdout}\n--- stderr\n{done.stderr}"
         demand(done.returncode == status, f"status {done.returncode}, not {status}: {shown}")
@@ -94,6 +94,13 @@ def check_help(escriba: Installed, _model: Path) -> None:
         seconds.append(time.perf_counter() - started)
     print(f"    escriba --help: {min(seconds):.2f} s, the best of {len(seconds)}")
     demand(min(seconds) < HELP_LIMIT_S, f"--help takes {min(seconds):.2f} s")
+
+
+def check_spanish(escriba: Installed, _model: Path) -> None:
+    """The wheel brings its catalogue: help and errors in Spanish."""
+    demand("Entrena un modelo" in escriba("--lang", "es", "--help").stdout, "--lang es --help is not in Spanish")
+    talk = escriba("--lang", "es", "show", "nowhere", status=1).stderr
+    demand("sugerencia:" in talk, f"an error is not in Spanish: {talk}")
 
 
 def check_typed(escriba: Installed, _model: Path) -> None:
@@ -142,6 +149,7 @@ CHECKS: tuple[Callable[[Installed, Path], None], ...] = (
     check_clean,
     check_version,
     check_help,
+    check_spanish,
     check_lessons,
     check_typed,
     check_doctor,

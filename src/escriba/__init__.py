@@ -40,6 +40,7 @@ _WHERE = {
     "read": "escriba.text.corpus",
     "streams": "escriba.text.batches",
     "train": "escriba.api",
+    "use_language": "escriba.language",
     "windows": "escriba.text.batches",
 }
 
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from escriba.errors import TrainingError as TrainingError
     from escriba.errors import UnknownSymbolError as UnknownSymbolError
     from escriba.inference.recall import Recall as Recall
+    from escriba.language import use_language as use_language
     from escriba.model.language_model import LanguageModel as LanguageModel
     from escriba.presets import preset as preset
     from escriba.results import Score as Score

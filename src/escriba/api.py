@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from escriba.checkpoint import find_model, load_folder
 from escriba.engine.opening import engine_of
 from escriba.errors import MissingExtraError
+from escriba.language import tr
 from escriba.results import Closed
 from escriba.using import Model, as_path
 from escriba.writing import warn_once
@@ -37,7 +38,7 @@ def load(path: str | os.PathLike[str], *, at: str | None = None) -> Model:
     Raises:
         CheckpointError: there is no such model, or its files are damaged, of a newer version, or of another model.
     """
-    files = load_folder(find_model(as_path(path, "the model")), at)
+    files = load_folder(find_model(as_path(path, tr("the model"))), at)
     engine = engine_of(files.config.model, files.config.vocab_size, files.weights)
     model = Model(engine, files.tokenizer, config=files.config, folder=files.path)
     model._weights, model.at = files.weights, at
@@ -109,7 +110,9 @@ def train(
         return _finished(request.target, start, watcher)
     with start.folder or nullcontext(), _shown(watcher, quiet) as watched:
         given = tuple(os.fspath(source) for source in sources)
-        teaching = Teaching(start.plan, start.folder, watched, began, start.resume, start.more, start.restored, given, start.before)
+        teaching = Teaching(
+            start.plan, start.folder, watched, began, start.resume, start.more, start.restored, given, start.before, start.recorded
+        )
         teaching.run()
     plan = start.plan
     engine = engine_of(plan.net.settings, plan.net.vocab_size, plan.net.get_weights())
@@ -156,4 +159,4 @@ def _require_torch() -> None:
     try:
         import torch  # noqa: F401 - only whether it is there
     except ModuleNotFoundError as error:
-        raise MissingExtraError("training", "train", "torch") from error
+        raise MissingExtraError(tr("training"), "train", "torch") from error

@@ -15,7 +15,7 @@ from escriba.checkpoint import MODELS, Config, ModelFiles, find_model, load_fold
 from escriba.closing import keep_fingerprint, keeps_fingerprint
 from escriba.errors import CheckpointError, SettingsError, TextError, typed
 from escriba.inference.fingerprint import Hashes, load_fingerprint
-from escriba.language import tr
+from escriba.language import later, tr
 from escriba.presets import LENGTHS, Preset
 from escriba.presets import preset as find_preset
 from escriba.recalling import Before
@@ -28,7 +28,7 @@ from escriba.training.probe import Compute
 from escriba.training.run import RunFolder, has_state, is_finished, recover
 from escriba.training.state import TrainingState
 from escriba.training.step import devices_here
-from escriba.training.transfer import extended, transferred
+from escriba.training.transfer import extended, mapped, transferred
 
 __all__ = ["Beginning", "begin"]
 
@@ -36,6 +36,9 @@ COMPUTE = ("device", "precision", "threads")
 """The settings on which the last bits depend."""
 FIXED = ("examples", "batch_size", "seq_len", "optimizer", "averaging", "seed")
 """The settings of learning that a finished training keeps when it is trained further: its state is made for them."""
+
+Told = tuple[str | None, str | None]
+"""What is gone on from: as it is shown, and as it is recorded."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class Beginning:
         resume: the state to go on from.
         more: the last state of a finished training, after which this one is a new phase.
         restored: what is gone on from, in a sentence; None: nothing.
+        recorded: the same in English, as the folder keeps it.
         is_over: there is nothing left to do: the training to resume is finished.
         before: what models learnt with whose weights it begins.
     """
@@ -59,6 +63,7 @@ class Beginning:
     resume: TrainingState | None = None
     more: TrainingState | None = None
     restored: str | None = None
+    recorded: str | None = None
     is_over: bool = False
     before: Before = field(default_factory=Before)
 
@@ -71,7 +76,8 @@ def begin(request: Request) -> Beginning:
     """
     ways = [name for name in ("resume", "more", "init_from") if getattr(request, name) not in (False, None)]
     if len(ways) > 1:
-        raise SettingsError(tr("{ways} at once", ways=" and ".join(ways)), expected=tr("one of resume, more and init_from, or none"))
+        both = tr("resume, more and init_from at once") if len(ways) > 2 else tr("{one} and {other} at once", one=ways[0], other=ways[1])
+        raise SettingsError(both, expected=tr("one of resume, more and init_from, or none"))
     given = sort_settings(request.settings)
     find_preset(request.preset)  # a misspelt one is told of, also where it is not used
     for path in (request.more, request.init_from):
@@ -85,26 +91,33 @@ def begin(request: Request) -> Beginning:
         return _further(request, given, find_model(os.fspath(request.more)), target)
     if request.resume and target is not None and has_state(target):
         return _on(request, given, target)
-    restored = None
+    told: Told = (None, None)
     if request.resume:
-        where = "a model in memory" if target is None else f"{target}"
-        restored = f"nothing: there is no unfinished training in {where}, so it begins"
+        told = _told(later("nothing: there is no unfinished training in {folder}, so it begins"), folder=target)
+        if target is None:
+            told = _told(later("nothing: there is no unfinished training in a model in memory, so it begins"))
         if target is not None and (target / "config.json").is_file() and not request.overwrite:
             raise CheckpointError(
                 tr("{target} holds a model, but not the training/ folder that going on needs", target=target),
                 hint=tr("replace it: --overwrite; or choose another folder: -o; or begin with its weights: --init-from"),
             )
-    return _anew(request, given, target, restored)
+    return _anew(request, given, target, told)
 
 
-def _anew(request: Request, given: Mapping[type[Settings], dict[str, Any]], target: Path | None, restored: str | None) -> Beginning:
+def _told(message: str, **fields: Any) -> Told:
+    """A sentence, a catalogue's, as it is shown, and in English as it is recorded."""
+    return tr(message, **fields), message.format(**fields)
+
+
+def _anew(request: Request, given: Mapping[type[Settings], dict[str, Any]], target: Path | None, told: Told) -> Beginning:
     """A new training, with fresh weights or with those of another model."""
     TextSettings(**given[TextSettings])  # a wrong value is met before the text is read, and before the folder is looked at
     model_settings, parent = given[ModelSettings], None
     if request.init_from is not None:
         parent = load_folder(find_model(os.fspath(request.init_from)))
         _refuse_counts(parent.config, parent.path)
-        _refuse_other(given, {ModelSettings: parent.config.model}, "the model to begin with", "leave it out, or train without --init-from")
+        met = later("{name} is {value!r}, but the model to begin with has {kept!r}")
+        _refuse_other(given, {ModelSettings: parent.config.model}, met, tr("leave it out, or train without --init-from"))
         model_settings = parent.config.model.model_dump()
         given[TextSettings].setdefault("unit", parent.config.text.unit)
     chosen = find_preset(request.preset, model=model_settings, train=given[TrainSettings])
@@ -127,10 +140,14 @@ def _anew(request: Request, given: Mapping[type[Settings], dict[str, Any]], targ
             parent.weights, parent.tokenizer, plan.tokenizer, plan.net.get_weights(), codes=plan.net.settings.codes
         )
         plan.net.set_weights(weights)
-        restored = f"the weights of {parent.path}: {known}"
+        known_in_english = mapped(parent.tokenizer, plan.tokenizer, str.format)
+        told = (
+            tr("the weights of {folder}: {known}", folder=parent.path, known=known),
+            f"the weights of {parent.path}: {known_in_english}",
+        )
     config = Config(corpus.settings, plan.net.settings, plan.train, plan.tokenizer.vocab_size)
     folder = None if target is None else RunFolder.create(target, config, plan.tokenizer, overwrite=request.overwrite)
-    return Beginning(plan, config, _fingerprinted(folder, plan, before.hashes), restored=restored, before=before)
+    return Beginning(plan, config, _fingerprinted(folder, plan, before.hashes), restored=told[0], recorded=told[1], before=before)
 
 
 def _before(parent: ModelFiles, corpus: Corpus) -> Before:
@@ -153,7 +170,8 @@ def _fingerprinted(folder: RunFolder | None, plan: Plan, before: Hashes | None) 
 def _on(request: Request, given: Mapping[type[Settings], dict[str, Any]], target: Path) -> Beginning:
     """On from where a training stopped, with its own settings."""
     before = load_folder(target).config
-    _refuse_other(given, {TextSettings: before.text, ModelSettings: before.model, TrainSettings: before.train}, "the training to resume")
+    met = later("{name} is {value!r}, but the training to resume has {kept!r}")
+    _refuse_other(given, {TextSettings: before.text, ModelSettings: before.model, TrainSettings: before.train}, met)
     folder, state = RunFolder.reopen(target)
     try:
         compute, asked = _same_compute(given[TrainSettings], state, request.allow_inexact)
@@ -161,10 +179,19 @@ def _on(request: Request, given: Mapping[type[Settings], dict[str, Any]], target
     except BaseException:
         folder.close()
         raise
-    restored = f"step {state.values['step']:,}: weights, optimizer, order and random states{'; not exact, as was allowed' if asked else ''}"
+    exact = later("step {step:,}: weights, optimizer, order and random states")
+    inexact = later("step {step:,}: weights, optimizer, order and random states; not exact, as was allowed")
+    told = _told(inexact if asked else exact, step=state.values["step"])
     if is_over := is_finished(target):
-        restored = f"nothing: {target} is finished; {typed('escriba', 'train', '--more', str(target))} trains it further"
-    return Beginning(plan, before, folder, resume=state, restored="; ".join([restored, *folder.notes]), is_over=is_over)
+        line = typed("escriba", "train", "--more", str(target))
+        told = _told(later("nothing: {folder} is finished; {line} trains it further"), folder=target, line=line)
+    restored, recorded = _with_notes(told, folder)
+    return Beginning(plan, before, folder, resume=state, restored=restored, recorded=recorded, is_over=is_over)
+
+
+def _with_notes(told: Told, folder: RunFolder) -> tuple[str, ...]:
+    """What is gone on from, with what was noticed when the folder was opened."""
+    return tuple("; ".join([str(one), *folder.notes]) for one in told)
 
 
 def _further(request: Request, given: Mapping[type[Settings], dict[str, Any]], source: Path, target: Path | None) -> Beginning:
@@ -176,14 +203,14 @@ def _further(request: Request, given: Mapping[type[Settings], dict[str, Any]], s
         raise CheckpointError(
             tr("the training in {source} is not finished", source=source),
             expected=tr("a finished model"),
-            hint=tr("go on with it: {line}", line=line),
+            hint=tr("go on with it: {command}", command=line),
         )
     changes = given[TrainSettings]
     fixed = {name: changes[name] for name in FIXED if name in changes}
     _refuse_other(
         {TextSettings: given[TextSettings], ModelSettings: given[ModelSettings], TrainSettings: fixed},
         {TextSettings: before.text, ModelSettings: before.model, TrainSettings: before.train},
-        "the model to train further",
+        later("{name} is {value!r}, but the model to train further has {kept!r}"),
     )
     if any(changes.get(name) is not None for name in LENGTHS):
         changes = {**dict.fromkeys(LENGTHS), **changes}
@@ -199,8 +226,9 @@ def _further(request: Request, given: Mapping[type[Settings], dict[str, Any]], s
     config = Config(before.text, before.model, plan.train, plan.tokenizer.vocab_size)
     known = load_fingerprint(source)  # of what the models learnt, too, that it began with
     again = RunFolder.create(target, config, plan.tokenizer, overwrite=True, continues=source)
-    restored = f"{source} after {state.values['step']:,} steps: weights and optimizer; the rate warms up anew"
-    return Beginning(plan, config, _fingerprinted(again, plan, known), more=state, restored="; ".join([restored, *folder.notes]))
+    words = later("{folder} after {steps:,} steps: weights and optimizer; the rate warms up anew")
+    restored, recorded = _with_notes(_told(words, folder=source, steps=state.values["step"]), folder)
+    return Beginning(plan, config, _fingerprinted(again, plan, known), more=state, restored=restored, recorded=recorded)
 
 
 def _same_text(request: Request, before: Config, folder: Path, chosen: Preset, compute: Compute | None) -> Plan:
@@ -219,12 +247,13 @@ def _same_text(request: Request, before: Config, folder: Path, chosen: Preset, c
     if known["sha256"] != corpus.sha256:
         raise TextError(
             tr(
-                "this is not the text of the training in {folder}: {characters:,} characters (sha256 {sha256}), there {get:,} ({known})",
+                "this is not the text of the training in {folder}: {characters:,} characters (sha256 {sha256}), "
+                "there {learnt:,} ({sha256_learnt})",
                 folder=folder,
                 characters=corpus.characters,
                 sha256=corpus.sha256[:12],
-                get=known.get("characters"),
-                known=known["sha256"][:12],
+                learnt=known.get("characters"),
+                sha256_learnt=known["sha256"][:12],
             ),
             expected=tr("the very same text"),
             hint=tr("train anew with --overwrite, or into another folder with -o; --init-from begins with a model's weights"),
@@ -232,11 +261,14 @@ def _same_text(request: Request, before: Config, folder: Path, chosen: Preset, c
     held_out, choosing = own_parts(request, corpus)
     tokenizer = load_folder(folder).tokenizer
     plan = prepare(corpus, chosen, held_out=held_out, choosing=choosing, compute=compute, sized=False, vocabulary=tokenizer)
-    for name, part, words in (("held_out", plan.parts.held_out, "held-out"), ("choosing", plan.parts.choosing, "choosing")):
+    for name, part, words in (
+        ("held_out", plan.parts.held_out, later("the held-out text is not that of the training in {folder}")),
+        ("choosing", plan.parts.choosing, later("the choosing text is not that of the training in {folder}")),
+    ):
         there, here = known.get(f"{name}_sha256"), None if part is None else part.sha256
         if f"{name}_sha256" in known and there != here:
             raise TextError(
-                tr("the {words} text is not that of the training in {folder}", words=words, folder=folder),
+                tr(words, folder=folder),
                 expected=tr("the very same --val and --test, or none if there were none"),
                 hint=tr("give the --val and --test that it began with"),
             )
@@ -279,9 +311,9 @@ def _same_compute(given: Mapping[str, Any], state: TrainingState, inexact: bool)
 
 
 def _refuse_other(
-    given: Mapping[type[Settings], Mapping[str, Any]], before: Mapping[type[Settings], Settings], what: str, hint: str | None = None
+    given: Mapping[type[Settings], Mapping[str, Any]], before: Mapping[type[Settings], Settings], message: str, hint: str | None = None
 ) -> None:
-    """What is kept of an earlier training cannot be set anew: other values are refused, with the difference shown."""
+    """What is kept of an earlier training cannot be set anew: other values are refused, with the difference shown in a message."""
     for section, met in before.items():
         for name, value in given[section].items():
             if name in COMPUTE or (
@@ -291,7 +323,7 @@ def _refuse_other(
             kept = getattr(met, name)
             if getattr(met.but(**({**dict.fromkeys(LENGTHS), name: value} if name in LENGTHS else {name: value})), name) != kept:
                 raise SettingsError(
-                    tr("{name} is {value!r}, but {what} has {kept!r}", name=name, value=value, what=what, kept=kept),
+                    tr(message, name=name, value=value, kept=kept),
                     expected=tr("the same value, or none: it is read from the folder"),
                     hint=hint or tr("train anew with --overwrite, or into another folder with -o"),
                 )

@@ -77,23 +77,23 @@ class Config:
             SettingsError: a setting is unknown or out of its range.
         """
         if not isinstance(value, dict) or value.get("format") != "escriba":
-            raise CheckpointError(tr("this is no configuration of Escriba"), expected=tr('"format": "escriba"'))
+            raise CheckpointError(tr("this is no configuration of Escriba"), expected='"format": "escriba"')
         version = value.get("format_version")
         if not isinstance(version, int) or isinstance(version, bool) or version < 1:
             raise CheckpointError(
                 tr("format_version is {version!r}", version=version),
-                expected=tr("a whole number, 1 to {FORMAT_VERSION}", FORMAT_VERSION=FORMAT_VERSION),
+                expected=tr("a whole number, 1 to {most}", most=FORMAT_VERSION),
             )
         if version > FORMAT_VERSION:
             raise CheckpointError(
                 tr("format_version is {version}, newer than this Escriba knows", version=version),
-                expected=tr("at most {FORMAT_VERSION}", FORMAT_VERSION=FORMAT_VERSION),
+                expected=tr("at most {most}", most=FORMAT_VERSION),
                 hint=tr("upgrade Escriba"),
             )
         sections = {"format", "format_version", "text", "model", "train"}
         if set(value) != sections or not all(isinstance(value[name], dict) for name in ("text", "model", "train")):
             raise CheckpointError(
-                tr("the sections are {value}", value=sorted(value)),
+                tr("the sections are {sections}", sections=sorted(value)),
                 expected=tr("{sections}, the last three objects", sections=sorted(sections)),
             )
         model = dict(value["model"])
@@ -197,10 +197,10 @@ def load_folder(folder: Path, at: str | None = None) -> ModelFiles:
     if tokenizer.vocab_size != config.vocab_size:
         raise CheckpointError(
             tr(
-                "{folder}: tokenizer.json has {vocab_size} symbols, config.json {vocab_size2}",
+                "{folder}: tokenizer.json has {symbols} symbols, config.json {symbols_of_config}",
                 folder=folder,
-                vocab_size=tokenizer.vocab_size,
-                vocab_size2=config.vocab_size,
+                symbols=tokenizer.vocab_size,
+                symbols_of_config=config.vocab_size,
             )
         )
     specs = tensor_specs(config.model, config.vocab_size)
@@ -209,7 +209,7 @@ def load_folder(folder: Path, at: str | None = None) -> ModelFiles:
     if at is not None:
         kept = kept_weights(folder)
         if at not in kept:
-            hint = None if kept else "none were kept; train with --keep-every epoch"
+            hint = None if kept else tr("none were kept; train with --keep-every epoch")
             raise CheckpointError(
                 tr("{folder} keeps no weights of {at!r}", folder=folder, at=at), expected=", ".join(kept) or None, hint=hint
             )
@@ -224,7 +224,7 @@ def load_folder(folder: Path, at: str | None = None) -> ModelFiles:
             )
     if metadata:
         raise CheckpointError(
-            tr("{path} has unknown metadata: {metadata}", path=path, metadata=", ".join(metadata)), expected=tr("a file that Escriba wrote")
+            tr("{path} has unknown metadata: {names}", path=path, names=", ".join(metadata)), expected=tr("a file that Escriba wrote")
         )
     for name, array in weights.items():
         if not np.isfinite(array).all():
@@ -263,9 +263,9 @@ def find_model(name: str | Path) -> Path:
     known = {folder.name: folder for folder in model_folders()}
     near = near_name(path.name, known)
     if near:
-        hint = f"did you mean {known[near]}?"
+        hint = tr("did you mean {near}?", near=known[near])
     else:
-        hint = "escriba list shows the models here" if known else "train one first: escriba train TEXT"
+        hint = tr("escriba list shows the models here") if known else tr("train one first: escriba train TEXT")
     raise CheckpointError(
         tr("there is no model {name!r}", name=str(name)), expected=tr("a model folder, or a name under models/"), hint=hint
     )

@@ -14,6 +14,7 @@ from escriba.engine.protocol import Engine
 from escriba.errors import EscribaError, TextError
 from escriba.inference.fingerprint import Hashes, make_fingerprint, save_fingerprint
 from escriba.inference.typical import MOST_SYMBOLS, Typicality, measure_typical, save_typical
+from escriba.language import tr
 from escriba.text.corpus import Corpus, Parts
 from escriba.text.encoded import EncodedText
 from escriba.text.tokenizer import Tokenizer
@@ -59,8 +60,8 @@ def keep_typical(
     except TextError:
         return None
     except (EscribaError, MemoryError) as error:
-        why = error.met if isinstance(error, EscribaError) else "there is not enough memory"
-        warnings.warn(f"what is typical of the text is not kept: {why}", UserWarning, stacklevel=2)
+        why = error.met if isinstance(error, EscribaError) else tr("there is not enough memory")
+        warnings.warn(tr("what is typical of the text is not kept: {why}", why=why), UserWarning, stacklevel=2)
         return None
     return found
 

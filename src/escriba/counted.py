@@ -27,7 +27,7 @@ from escriba.closing import keep_fingerprint, keep_typical
 from escriba.engine.counts import CountsEngine
 from escriba.errors import CheckpointError, SettingsError, TrainingError
 from escriba.history import Begun, Closed, corpus_facts
-from escriba.language import tr
+from escriba.language import later, tr
 from escriba.presets import LENGTHS
 from escriba.presets import preset as find_preset
 from escriba.request import Request, existing_model, own_parts
@@ -44,6 +44,7 @@ from escriba.using import Model
 __all__ = ["train_counts"]
 
 Watcher = Callable[[Any], None]
+EXAMPLES = later("every n-gram of the training part, once")
 
 
 @dataclass(frozen=True)
@@ -72,11 +73,7 @@ def train_counts(request: Request, watcher: Watcher, began: float) -> Model:
     for name in ("resume", "more", "init_from"):
         if getattr(request, name) not in (False, None):
             raise SettingsError(
-                tr(
-                    "{name} is {request!r}, but an n-gram that counts has no training to go on with",
-                    name=name,
-                    request=getattr(request, name),
-                ),
+                tr("{name} is {value!r}, but an n-gram that counts has no training to go on with", name=name, value=getattr(request, name)),
                 expected=tr("a training without {name}", name=name),
                 hint=tr("count anew: it takes seconds"),
             )
@@ -154,7 +151,7 @@ def _counted(train: Corpus, tokenizer: Tokenizer, chosen: ModelSettings) -> tupl
 
 
 def _of_no_meaning(name: str) -> str:
-    return f"{name} means nothing to an n-gram that counts: it goes through the text once"
+    return tr("{name} means nothing to an n-gram that counts: it goes through the text once", name=name)
 
 
 def _model_settings(given: Mapping[str, Any]) -> ModelSettings:
@@ -178,13 +175,18 @@ def _begun(
     sizes = ", ".join(f"{size:,}" for size in engine.ngrams.sizes)
     return Begun(
         folder=None if target is None else str(target),
-        source=repr(corpus).strip("<>").removeprefix("Corpus: "),
+        source=corpus.in_a_sentence(),
         lines=lines_before_training(parts, tokenizer),
         notes=(*corpus.notes, *parts.notes),
-        network=f"n-grams of 1 to {engine.settings.order} symbols, counted ({sizes}), {tokenizer.vocab_size:,} symbols",
+        network=tr(
+            "n-grams of 1 to {order} symbols, counted ({sizes}), {symbols:,} symbols",
+            order=engine.settings.order,
+            sizes=sizes,
+            symbols=tokenizer.vocab_size,
+        ),
         parameters=len(engine.ngrams.keys),
         vocab_size=tokenizer.vocab_size,
-        examples="every n-gram of the training part, once",
+        examples=tr(EXAMPLES),
         precision="float64",
         device="cpu",
         threads=1,
@@ -237,7 +239,7 @@ def _facts(
         "compute": "float64 on cpu, 1 thread",
         "parameters": begun.parameters,
         "precision": begun.precision,
-        "examples": begun.examples,
+        "examples": EXAMPLES,
         "corpus": corpus_facts(corpus, parts, sources, symbols),
     }
 
@@ -295,17 +297,17 @@ def _keep(
             shutil.rmtree(new, ignore_errors=True)
         elif new.exists():
             raise CheckpointError(
-                tr("{new} is there: another training is about to write {target}, or one was cut short", new=new, target=target),
+                tr("{path} is there: another training is about to write {target}, or one was cut short", path=new, target=target),
                 hint=tr("wait for its end; if none is running, delete that folder"),
             )
-        with saying_what_failed(f"{new} could not be made"):
+        with saying_what_failed(tr("{path} could not be made", path=new)):
             new.mkdir()  # it fails where another one has just made it
         try:
             save_head(new, config, tokenizer)
             history = "".join(
                 json.dumps({"event": event, **values}, separators=(",", ":"), ensure_ascii=False) + "\n" for event, values in lines
             )
-            with saying_what_failed(f"{new / 'metrics.jsonl'} could not be written"):
+            with saying_what_failed(tr("{path} could not be written", path=new / "metrics.jsonl")):
                 (new / "metrics.jsonl").write_text(history, encoding="utf-8", newline="\n", errors="surrogatepass")
             save_weights(new, weights)
             filled(new)

@@ -25,6 +25,8 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from escriba.language import tr
+
 __all__ = [
     "CheckpointError",
     "EscribaError",
@@ -61,9 +63,9 @@ class EscribaError(Exception):
     def __str__(self) -> str:
         lines = [self.met]
         if self.expected:
-            lines.append(f"expected: {self.expected}")
+            lines.append(tr("expected: {expected}", expected=self.expected))
         if self.hint:
-            lines.append(f"hint: {self.hint}")
+            lines.append(tr("hint: {hint}", hint=self.hint))
         return "\n".join(lines)
 
 
@@ -95,14 +97,14 @@ class MissingExtraError(EscribaError, ImportError):
     """An optional part is not installed.
 
     Args:
-        what: what was asked for, as a noun.
+        what: what was asked for, as a noun, in the language that is spoken.
         extra: the extra of the package that brings it.
         module: the module that is missing.
     """
 
     def __init__(self, what: str, extra: str, module: str) -> None:
         super().__init__(
-            f"{what} needs the Python package {module!r}, which is not installed",
+            tr("{what} needs the Python package {module!r}, which is not installed", what=what, module=module),
             hint=install_hint(extra),
         )
         self.extra = extra
@@ -150,13 +152,15 @@ def install_hint(extra: str, *, system: str | None = None, machine: str | None =
         return line
     system, machine = system or platform.system(), machine or platform.machine()
     if system == "Darwin" and machine == "x86_64":
-        return (
+        return tr(
             "PyTorch has no recent build for Macs with an Intel processor: there Escriba writes and scores, and trains nothing; "
             "train on another machine and copy the model folder. If this Mac has an Apple processor, its Python is one for Intel: "
-            f"take Python for arm64, then {line}"
+            "take Python for arm64, then {command}",
+            command=line,
         )
     if nvidia is None:
         nvidia = shutil.which("nvidia-smi") is not None or Path("/proc/driver/nvidia").exists()
     if system == "Linux" and machine == "x86_64" and not nvidia:
-        return f"{CPU_BUILD}\n      {line}\n      (the first line takes PyTorch's build for processors alone: 192 MB instead of 3 GB)"
+        why = tr("(the first line takes PyTorch's build for processors alone: 192 MB instead of 3 GB)")
+        return f"\n{' ' * len(tr('hint: {hint}', hint=''))}".join((CPU_BUILD, line, why))  # each below the first, after the word hint
     return line

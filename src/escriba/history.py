@@ -8,19 +8,20 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from escriba.errors import SettingsError
-from escriba.language import tr
+from escriba.language import later, tr
 
 if TYPE_CHECKING:
     from escriba.outputs.figures import Figure
     from escriba.text.corpus import Corpus, Parts
 
-__all__ = ["Begun", "Closed", "Run", "Sampled", "corpus_facts"]
+__all__ = ["Begun", "Closed", "Run", "Sampled", "Told", "baseline_name", "corpus_facts"]
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,32 @@ class Sampled:
     text: str
 
 
+class Told(str):
+    """A sentence in the language that is spoken; its English, which files keep, is `english`."""
+
+    __slots__ = ("english",)
+
+    english: str
+
+    @classmethod
+    def of(cls, sentence: str, english: str) -> Self:
+        """A sentence from itself in two languages."""
+        told = cls(sentence)
+        told.english = english
+        return told
+
+
+def baseline_name(name: str, say: Callable[..., str] = tr) -> str:
+    """A baseline's name, which is recorded in English, in the language that is spoken.
+
+    Args:
+        name: as recorded; what a person named otherwise stays.
+        say: what says a sentence.
+    """
+    counting = re.fullmatch(r"counting (\d+)-gram", name)
+    return say(later("counting {order}-gram"), order=counting[1]) if counting else name
+
+
 @dataclass(frozen=True)
 class Closed:
     """The end of a training: the closing figures.
@@ -101,7 +128,7 @@ class Closed:
         perplexity: exp of loss_nats.
         held_out_symbols: how many symbols were scored for it.
         baselines: what simple ways make of the held-out part, bits a character by name; None: nothing was held out, or it was interrupted.
-        compared: the same and the model in a sentence, with what was shortened.
+        compared: the same and the model in a sentence, with what was shortened; `Told`, if it was measured just now.
         again: where a time was the measure, the settings that train as long, and as large a network, on any machine; else None.
     """
 
@@ -123,7 +150,7 @@ class Closed:
 
     def as_dict(self) -> dict[str, Any]:
         """The figures as ``escriba train --json`` prints them."""
-        return asdict(self)
+        return {**asdict(self), "compared": getattr(self.compared, "english", self.compared)}
 
 
 @dataclass(frozen=True)
@@ -186,20 +213,20 @@ class Run:
 
         length = self._characters_per_symbol()
         closing = self.last("finished") if self.finished else {}
-        levels = [Level("held-out part", closing["loss_nats"])] if closing.get("loss_nats") is not None else []
+        levels = [Level(tr("held-out part"), closing["loss_nats"])] if closing.get("loss_nats") is not None else []
         for name, bits in {**(closing.get("baselines") or {}), **(baselines or {})}.items():
             if isinstance(bits, bool) or not isinstance(bits, int | float) or not 0 < bits < math.inf:
                 raise SettingsError(
                     tr("the baseline {name!r} is {bits!r}", name=name, bits=bits), expected=tr("bits a character, more than 0")
                 )
-            levels.append(Level(name, bits * math.log(2.0) * length))
+            levels.append(Level(baseline_name(name), bits * math.log(2.0) * length))
         learnt = self._curve("progress")
         unlearnt = self._curve("evaluated")
         return kept(path, lambda: learning_curves(learnt, unlearnt, levels=levels, characters_per_symbol=length))
 
     def curves(self) -> dict[str, list[float]]:
-        """The losses in order, nats a symbol: what was learnt from, and the choosing part."""
-        parts = {"learnt from": "progress", "choosing part": "evaluated"}
+        """The losses in order, nats a symbol: what was learnt from, and the choosing part; the names are English, `tr` says them."""
+        parts = {later("learnt from"): "progress", later("choosing part"): "evaluated"}
         return {name: [loss for _, loss in self._curve(event)] for name, event in parts.items()}
 
     def _curve(self, event: str) -> list[tuple[float, float]]:

@@ -14,12 +14,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-__all__ = ["LANGUAGES", "language", "later", "tr", "trn", "use_language"]
+__all__ = ["CATALOGUES", "DOMAIN", "LANGUAGES", "language", "later", "locale_name", "tr", "trn", "use_language"]
 
 LANGUAGES = ("en", "es")
 """The languages that are spoken, as ISO 639-1 names them."""
 DOMAIN = "escriba"
-FOLDER = Path(__file__).with_name("locale")
+CATALOGUES = Path(__file__).with_name("locale")
 VARIABLES = ("ESCRIBA_LANG", "LC_ALL", "LC_MESSAGES", "LANG")
 """Where a person's language stands; the first that is set is heard."""
 
@@ -43,14 +43,14 @@ def use_language(name: str | None) -> None:
 def language() -> str:
     """The language that is spoken: the one that was chosen, or else that of the system where it is known, or else English."""
     if not _used:
-        wanted = _code(_of_this_person())
+        wanted = _code(locale_name())
         _used.append(wanted if wanted in LANGUAGES else "en")
     return _used[0]
 
 
 def tr(message: str, /, **fields: Any) -> str:
     """A sentence in the language that is spoken, its ``{fields}`` filled in."""
-    found = _catalogue(language()).gettext(message)
+    found = _catalogue(language()).gettext(message) if message else ""  # gettext gives its head for nothing
     return found.format(**fields) if fields else found
 
 
@@ -66,7 +66,7 @@ def later(message: str) -> str:
 
 @functools.cache
 def _catalogue(name: str) -> gettext.NullTranslations:
-    return gettext.NullTranslations() if name == "en" else gettext.translation(DOMAIN, FOLDER, [name], fallback=True)
+    return gettext.NullTranslations() if name == "en" else gettext.translation(DOMAIN, CATALOGUES, [name], fallback=True)
 
 
 def _code(name: str) -> str:
@@ -74,8 +74,8 @@ def _code(name: str) -> str:
     return name.replace("-", "_").replace(".", "_").split("_")[0].lower()
 
 
-def _of_this_person() -> str:
-    """The name of the locale that somebody set, in the variables or in Windows."""
+def locale_name() -> str:
+    """The name of the locale that was set, in the variables or in Windows, such as es_MX.UTF-8."""
     for variable in VARIABLES:
         if name := os.environ.get(variable):
             return name

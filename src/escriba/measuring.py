@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from escriba.errors import CheckpointError, TextError, typed
 from escriba.inference.evaluating import Measured, Progress, measure
 from escriba.inference.typical import FILE, MOST_SYMBOLS, Typicality, load_typical, measure_typical, save_typical, weights_sha256
-from escriba.language import tr
+from escriba.language import later, tr
 from escriba.settings import TextSettings
 from escriba.text.again import held_out_text, was_a_table
 from escriba.text.corpus import Corpus, read, read_beside
@@ -107,11 +107,11 @@ class Evaluation:
         if self.text_sha256 != other.text_sha256:
             raise TextError(
                 tr(
-                    "figures of different texts: {characters:,} characters (sha256 {text_sha256}) and {characters2:,} ({text_sha2562})",
+                    "figures of different texts: {characters:,} characters (sha256 {sha256}) and {other_characters:,} ({other_sha256})",
                     characters=self.characters,
-                    text_sha256=self.text_sha256[:12],
-                    characters2=other.characters,
-                    text_sha2562=other.text_sha256[:12],
+                    sha256=self.text_sha256[:12],
+                    other_characters=other.characters,
+                    other_sha256=other.text_sha256[:12],
                 ),
                 expected=tr("two evaluations on one text"),
             )
@@ -130,8 +130,14 @@ class Evaluation:
         return {name: value for name, value in asdict(self).items() if name != "blocks"}
 
     def __str__(self) -> str:
-        error = "" if self.standard_error is None else f" ± {self.standard_error:.4f}"
-        return f"{self.protocol}: loss {self.loss_nats:.4f}{error} nats, {self.bits_per_char:.4f} bits per character ({self.convention})"
+        figures = {"protocol": self.protocol, "loss": self.loss_nats, "bits": self.bits_per_char, "convention": self.convention}
+        if self.standard_error is None:
+            return tr("{protocol}: loss {loss:.4f} nats, {bits:.4f} bits per character ({convention})", **figures)
+        return tr(
+            "{protocol}: loss {loss:.4f} ± {error:.4f} nats, {bits:.4f} bits per character ({convention})",
+            error=self.standard_error,
+            **figures,
+        )
 
 
 @dataclass(frozen=True)
@@ -166,10 +172,18 @@ class Typical:
         return {"typical": bool(self), **asdict(self)}
 
     def __str__(self) -> str:
-        return (
-            f"{'typical' if self else 'not typical'}: more surprising than {100 * self.share:.1f} % of {self.beside} "
-            f"(at {self.at:g}, where {100 * self.false_alarm_rate:.1f} % of {self.pieces:,} held-out texts were called not typical)"
+        said = (
+            later(
+                "typical: more surprising than {share:.1f} % of {beside} "
+                "(at {at:g}, where {alarms:.1f} % of {pieces:,} held-out texts were called not typical)"
+            )
+            if self
+            else later(
+                "not typical: more surprising than {share:.1f} % of {beside} "
+                "(at {at:g}, where {alarms:.1f} % of {pieces:,} held-out texts were called not typical)"
+            )
         )
+        return tr(said, share=100 * self.share, beside=self.beside, at=self.at, alarms=100 * self.false_alarm_rate, pieces=self.pieces)
 
 
 def _text_sha256(part: Corpus) -> str:
@@ -190,7 +204,8 @@ def _part(model: Model, source: Source, text: str | None, encoding: str | None) 
     if source is not None and text is not None:
         raise TextError(tr("a source and a text at once"), expected=tr("one of them"))
     if source is None and text is None:
-        hint = f"give a text: {typed('escriba', 'evaluate', model.folder or 'MODEL', 'FILE')} (in Python: model.evaluate('FILE'))"
+        command = typed("escriba", "evaluate", model.folder or "MODEL", "FILE")
+        hint = tr("give a text: {command} (in Python: model.evaluate('FILE'))", command=command)
         if model.config is None:
             raise TextError(tr("it is not known how this model's text was read"), hint=hint)
         return held_out_text(_recorded(model), model.config.text, model.config.train.seed, hint)
@@ -279,14 +294,14 @@ class Usual:
             return self.find()
         except CheckpointError as error:
             if not self._warned:
-                warnings.warn(f"{error.met}, so it is not used", UserWarning, stacklevel=4)
+                warnings.warn(tr("{met}, so it is not used", met=error.met), UserWarning, stacklevel=4)
                 self._warned = True
             return None
 
     def beside(self, symbols: int) -> str:
         """The held-out texts beside which one of so many symbols stands, in words."""
         typicality = self.find_or_warn()
-        return "held-out texts" if typicality is None else typicality.beside(symbols)
+        return tr("held-out texts") if typicality is None else typicality.beside(symbols)
 
     def write(self, folder: Path) -> None:
         """Writes it beside the weights of a folder, if it is known.
@@ -321,18 +336,23 @@ def is_typical(model: Model, text: str, at: float) -> Typical:
     """
     typicality = model.usual.find()
     if typicality is None:
-        of = f"{model.folder or 'this model'}" + (f" at {model.at}" if model.at else "")
-        line = "" if model.at else f"{typed('escriba', 'evaluate', model.folder or 'MODEL', '--typical')}; "
+        of = model.folder or tr("this model")
+        if model.at:
+            raise CheckpointError(
+                tr("it was not measured what is typical for {model} at {moment}", model=of, moment=model.at),
+                hint=tr("measure it: in Python: model.measure_typical()"),
+            )
+        command = typed("escriba", "evaluate", model.folder or "MODEL", "--typical")
         raise CheckpointError(
-            tr("it was not measured what is typical for {of}", of=of),
-            hint=tr("measure it: {line}in Python: model.measure_typical()", line=line),
+            tr("it was not measured what is typical for {model}", model=of),
+            hint=tr("measure it: {command}; in Python: model.measure_typical()", command=command),
         )
     score = model.score(text)
     if score.bits_per_char is None:
         raise TextError(tr("an empty text is neither typical nor not"), expected=tr("a text of one symbol or more"))
     alarms, pieces = typicality.false_alarms(at, score.symbols)
     share = typicality.share(score.bits_per_char, score.symbols)
-    beside, convention = typicality.beside(score.symbols), f"{score.convention}; {typicality.convention}"
+    beside, convention = typicality.beside(score.symbols), f"{score.convention}; {tr(typicality.convention)}"
     return Typical(share, at, beside, alarms / pieces, pieces, score.bits_per_char, score.symbols, convention)
 
 

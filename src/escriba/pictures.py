@@ -15,7 +15,7 @@ import numpy as np
 from escriba.engine.sampling import log_softmax
 from escriba.errors import SettingsError, near_name
 from escriba.inference.reading import Reader
-from escriba.language import tr
+from escriba.language import later, tr
 from escriba.outputs.drawings import Box, architecture
 from escriba.outputs.figures import checked_file, kept
 from escriba.outputs.page import table
@@ -40,6 +40,12 @@ KINDS: Mapping[str, tuple[str, ...]] = {
 }
 """The pictures of a model, each with its options."""
 
+GATES: Mapping[str, str] = {
+    "before": later("gates r, z, n; reset before the product"),
+    "after": later("gates r, z, n; reset after the product"),
+}
+"""What a gru does, by where it resets."""
+
 ON_A_MAP = 200
 """Symbols of an embedding that are shown, the most frequent of more."""
 
@@ -63,13 +69,14 @@ def draw(model: Model, kind: str, path: str | os.PathLike[str] | None = None, **
         return model.next(options.get("context", "")).plot(path, n=options.get("n"))
     if kind == "surprisal":
         if "text" not in options:
-            raise SettingsError(tr("there is no text of which the surprisal is to be drawn"), expected=tr("text=..."))
+            raise SettingsError(tr("there is no text of which the surprisal is to be drawn"), expected="text=...")
         score = model.score(options["text"], options.get("after", ""), top=3)
         return score.page(path) if path is not None and path.suffix.lower() == ".html" else score.plot(path)
     if kind == "embedding":
         return _embedding(model, path, **options)
     config = _config(model)
-    title = f"{_network(config.model)}: {model.parameters:,} {'n-grams' if config.model.cell == 'counts' else 'parameters'}"
+    named = later("{network}: {count:,} n-grams") if config.model.cell == "counts" else later("{network}: {count:,} parameters")
+    title = tr(named, network=_network(config.model), count=model.parameters)
     return kept(path, lambda: architecture(boxes(config.model, config.vocab_size), title=title, below=_below(config.model)))
 
 
@@ -96,30 +103,35 @@ def boxes(settings: ModelSettings, vocab_size: int) -> list[Box]:
         settings: the shape of the network.
         vocab_size: symbols in the vocabulary.
     """
-    logits = f"(batch, time, {vocab_size})"
-    first = Box("input", "ids of symbols", "(batch, time)", None)
+    logits = _shape(vocab_size)
+    first = Box(tr("input"), tr("ids of symbols"), tr("(batch, time)"), None)
     if settings.cell == "counts":
-        what = f"n-grams of up to {settings.order} symbols, interpolated modified Kneser-Ney"
-        return [first, Box("counts", what, f"{logits} log-probabilities", None)]
+        what = tr("n-grams of up to {order} symbols, interpolated modified Kneser-Ney", order=settings.order)
+        return [first, Box(tr("counts"), what, tr("{shape} log-probabilities", shape=logits), None)]
     counts = parameters_by_part(settings, vocab_size)
     found = [first]
     if settings.codes:
-        found.append(Box("codes", "each symbol as its id, one number", "(batch, time, 1)", 0))
+        found.append(Box(tr("codes"), tr("each symbol as its id, one number"), _shape(1), 0))
     elif settings.embedding_dim is None:
-        found.append(Box("one-hot", "each symbol as a one among zeros", logits, 0))
+        found.append(Box(tr("one-hot"), tr("each symbol as a one among zeros"), logits, 0))
     else:
-        found.append(Box("embedding", "each symbol as a vector", f"(batch, time, {settings.embedding_dim})", counts["embedding"]))
+        found.append(Box(tr("embedding"), tr("each symbol as a vector"), _shape(settings.embedding_dim), counts["embedding"]))
     for layer in range(settings.num_layers):
         part = f"{settings.cell} {layer + 1}"
         if settings.cell == "ngram":
-            does = f"the last {settings.window} together, {settings.hidden_activation}"
+            does = tr("the last {window} together, {activation}", window=settings.window, activation=settings.hidden_activation)
+        elif settings.cell == "gru":
+            does = tr(GATES[settings.reset])
         else:
-            does = {"rnn": settings.hidden_activation, "gru": f"gates r, z, n; reset {settings.reset} the product"}.get(
-                settings.cell, "gates i, f, g, o; state h and c"
-            )
-        found.append(Box(part, f"{does}", f"(batch, time, {settings.hidden_size})", counts[part]))
-    weights = "the embedding's weights, and a bias" if settings.tied else "linear; softmax makes probabilities of the logits"
-    return [*found, Box("output", weights, f"{logits} logits", counts["output"])]
+            does = settings.hidden_activation if settings.cell == "rnn" else tr("gates i, f, g, o; state h and c")
+        found.append(Box(part, does, _shape(settings.hidden_size), counts[part]))
+    weights = tr("the embedding's weights, and a bias") if settings.tied else tr("linear; softmax makes probabilities of the logits")
+    return [*found, Box(tr("output"), weights, tr("{shape} logits", shape=logits), counts["output"])]
+
+
+def _shape(size: int) -> str:
+    """The shape of what comes out of a part."""
+    return tr("(batch, time, {size})", size=size)
 
 
 def distribution(model: Model, context: str) -> Distribution:
@@ -127,7 +139,7 @@ def distribution(model: Model, context: str) -> Distribution:
     from escriba.writing import as_string, warn_once
 
     reader = Reader(model.engine, model.tokenizer)
-    ids, unknown = reader.encode(as_string(context, "the context"))
+    ids, unknown = reader.encode(as_string(context, tr("the context")))
     warn_once([(reader.notice(unknown),)] if unknown else [])
     position = reader.skip(reader.begin(), ids)
     symbols = tuple(model.tokenizer.symbols)
@@ -142,35 +154,38 @@ def summary(model: Model) -> str:
     """A model as a notebook shows it: its network, its text, how its training went."""
     rows = []
     if model.config is not None:
-        rows = [("network", _network(model.config.model)), ("parameters", f"{model.parameters:,}")]
-    rows.append(("vocabulary", f"{model.tokenizer.vocab_size:,} symbols ({model.tokenizer.kind})"))
+        rows = [(tr("network"), _network(model.config.model)), (tr("parameters"), f"{model.parameters:,}")]
+    vocabulary = tr("{count:,} symbols ({unit})", count=model.tokenizer.vocab_size, unit=model.tokenizer.kind)
+    rows.append((tr("vocabulary"), vocabulary))
     begun, closing = model.run.last("begun").get("corpus", {}), model.run.last("finished") if model.run.finished else {}
     if begun:
-        rows.append(("text", f"{begun['characters']:,} characters from {', '.join(begun['sources'][:5]) or 'Python'}"))
+        sources = ", ".join(begun["sources"][:5]) or "Python"
+        rows.append((tr("text"), tr("{characters:,} characters from {sources}", characters=begun["characters"], sources=sources)))
     if closing.get("steps") is not None:
-        rows.append(("trained", f"{closing['steps']:,} steps, {duration(closing.get('elapsed_s') or 0.0)}"))
+        spent = duration(closing.get("elapsed_s") or 0.0)
+        rows.append((tr("trained"), tr("{steps:,} steps, {duration}", steps=closing["steps"], duration=spent)))
     if closing.get("loss_nats") is not None:
-        rows.append(("held out", f"{closing['loss_nats']:.4f} nats a symbol, {closing['bits_per_char']:.4f} bits a character"))
+        loss, bits = closing["loss_nats"], closing["bits_per_char"]
+        rows.append((tr("held out"), tr("{loss:.4f} nats a symbol, {bits:.4f} bits a character", loss=loss, bits=bits)))
     if model.folder is not None:
-        rows.append(("folder", str(model.folder)))
-    return table(rows, title="Escriba model")
+        rows.append((tr("folder"), str(model.folder)))
+    return table(rows, title=tr("Escriba model"))
 
 
 def _embedding(model: Model, path: str | os.PathLike[str] | None, n: int | None = None) -> Figure:
     """The map of the most frequent symbols."""
     settings = _config(model).model
-    why = {"counts": "it counts, and knows no vectors", "ngram": "its symbols enter as their codes"}.get(settings.cell, "")
     if settings.cell == "counts" or settings.codes or settings.embedding_dim is None:
-        raise SettingsError(
-            tr(
-                "this model has no embedding: {codes}",
-                codes=why if settings.cell == "counts" or settings.codes else "its symbols enter one-hot",
-            ),
-            expected=tr("a model with an embedding (embedding_dim)"),
-        )
+        if settings.cell == "counts":
+            why = tr("this model has no embedding: it counts, and knows no vectors")
+        elif settings.codes:
+            why = tr("this model has no embedding: its symbols enter as their codes")
+        else:
+            why = tr("this model has no embedding: its symbols enter one-hot")
+        raise SettingsError(why, expected=tr("a model with an embedding (embedding_dim)"))
     most = ON_A_MAP if n is None else n
     if isinstance(most, bool) or not isinstance(most, int) or most < 3:
-        raise SettingsError(tr("n is {most!r}: symbols on the map", most=most), expected=tr("an integer, 3 or more"))
+        raise SettingsError(tr("n is {n!r}: symbols on the map", n=most), expected=tr("an integer, 3 or more"))
     weights = model.net.get_weights() if model.net is not None else model._weights
     if weights is None:
         raise SettingsError(
@@ -180,8 +195,12 @@ def _embedding(model: Model, path: str | os.PathLike[str] | None, n: int | None 
     counts = np.asarray(model.tokenizer.frequencies, dtype=np.float64)
     met = int(np.count_nonzero(counts)) or len(counts)  # what the text never had was never learnt
     often = np.argsort(-counts, kind="stable")[: min(most, met)]
-    of_all = "" if len(often) == met else f": the {len(often)} most frequent of {len(symbols):,} symbols"
-    return kept(path, lambda: embedding_map(vectors[often], [symbols[at] for at in often], title=f"The embedding as a map{of_all}"))
+    title = (
+        tr("The embedding as a map")
+        if len(often) == met
+        else tr("The embedding as a map: the {shown} most frequent of {count:,} symbols", shown=len(often), count=len(symbols))
+    )
+    return kept(path, lambda: embedding_map(vectors[often], [symbols[at] for at in often], title=title))
 
 
 def _config(model: Model) -> Any:
@@ -199,13 +218,14 @@ def _config(model: Model) -> Any:
 
 def _below(settings: ModelSettings) -> str:
     """What the boxes do not tell."""
-    return f"in training, dropout {settings.dropout:g} before each layer and the output" if settings.dropout else ""
+    return tr("in training, dropout {share:g} before each layer and the output", share=settings.dropout) if settings.dropout else ""
 
 
 def _network(settings: ModelSettings) -> str:
     """A network by its name."""
     if settings.cell == "counts":
-        return f"counting n-gram of order {settings.order}"
-    name = f"neural {settings.window}-gram" if settings.cell == "ngram" else settings.cell
-    layers = f", {settings.num_layers} layers" if settings.num_layers > 1 else ""
-    return f"{name} of {settings.hidden_size:,}{layers}"
+        return tr("counting n-gram of order {order}", order=settings.order)
+    name = tr("neural {window}-gram", window=settings.window) if settings.cell == "ngram" else settings.cell
+    if settings.num_layers > 1:
+        return tr("{cell} of {size:,}, {layers} layers", cell=name, size=settings.hidden_size, layers=settings.num_layers)
+    return tr("{cell} of {size:,}", cell=name, size=settings.hidden_size)

@@ -77,7 +77,7 @@ def preset(name: str = "small", *, model: Mapping[str, Any] | None = None, train
         near = near_name(name, PRESETS)
         raise SettingsError(
             tr("there is no preset {name!r}", name=name),
-            expected="one of " + ", ".join(PRESETS),
+            expected=tr("one of {names}", names=", ".join(PRESETS)),
             hint=tr("did you mean {near!r}?", near=near) if near else None,
         )
     found = PRESETS[name]

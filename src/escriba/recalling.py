@@ -100,7 +100,7 @@ class Learnt:
             try:
                 found = learnt_text(known if isinstance(known, dict) else {}, settings, seed, _listed(against))
             except TextDecodingError as error:
-                hint = f"it is read as the training text was, in {settings.encoding}: convert it to that"
+                hint = tr("it is read as the training text was, in {encoding}: convert it to that", encoding=settings.encoding)
                 raise TextDecodingError(error.met, expected=error.expected, hint=hint) from error
             self._text = (key, found)
         return self._text[1]
@@ -165,10 +165,14 @@ def is_novel(model: Model, text: str, against: Against) -> bool:
 def _tell_of(others: Sequence[dict[str, Any]]) -> None:
     """Says that what other models learnt is not looked at."""
     for one in others:
-        where = ", ".join(map(str, one.get("sources") or ())) or "a text that is not recorded"
+        where = ", ".join(map(str, one.get("sources") or ())) or tr("a text that is not recorded")
         warnings.warn(
-            f"the training began with the weights of {one.get('model')}, and what that learnt ({where}) is not looked at; "
-            "hold the text against it, too: --against FILE (in Python against=)",
+            tr(
+                "the training began with the weights of {model}, and what that learnt ({text}) is not looked at; "
+                "hold the text against it, too: --against FILE (in Python against=)",
+                model=one.get("model"),
+                text=where,
+            ),
             UserWarning,
             stacklevel=4,
         )

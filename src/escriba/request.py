@@ -67,11 +67,12 @@ def own_parts(request: Request, corpus: Corpus) -> tuple[Corpus | None, Corpus |
 def _refuse_the_same_file(request: Request) -> None:
     """What is measured on must not be learnt from, nor chosen by."""
     seen: dict[Path, str] = {}
-    for what, paths in (("to learn from", request.sources), ("as --val", _listed(request.val)), ("as --test", _listed(request.test))):
+    places = ((tr("to learn from"), request.sources), (tr("as --val"), _listed(request.val)), (tr("as --test"), _listed(request.test)))
+    for what, paths in places:
         for path in find(paths) if paths else ():
             if path is not None and (before := seen.setdefault(path.resolve(), what)) != what:
                 raise TextError(
-                    tr("{path} is given twice: {before}, and {what}", path=path, before=before, what=what),
+                    tr("{path} is given twice: {first}, and {then}", path=path, first=before, then=what),
                     expected=tr("texts that have nothing in common"),
                 )
 
@@ -99,14 +100,16 @@ def existing_model(target: Path, sources: Sequence[str | os.PathLike[str]]) -> C
         return CheckpointError(
             tr("{target} holds a training that is not finished", target=target),
             hint=tr(
-                "go on with it: {target} (in Python resume=True); "
+                "go on with it: {command} (in Python resume=True); "
                 "or replace it: --overwrite (overwrite=True); or choose another folder: -o (out=)",
-                target=typed("escriba", "train", *texts, "-o", str(target), "--resume"),
+                command=typed("escriba", "train", *texts, "-o", str(target), "--resume"),
             ),
         )
-    hint = "replace it: --overwrite (in Python overwrite=True); or choose another folder: -o FOLDER (out=)"
+    hint = tr("replace it: --overwrite (in Python overwrite=True); or choose another folder: -o FOLDER (out=)")
     if has_state(target):
-        hint = (
-            f"train it further: {typed('escriba', 'train', *texts, '--more', str(target), '--minutes', '5')} (in Python more=); or {hint}"
+        hint = tr(
+            "train it further: {command} (in Python more=); "
+            "or replace it: --overwrite (in Python overwrite=True); or choose another folder: -o FOLDER (out=)",
+            command=typed("escriba", "train", *texts, "--more", str(target), "--minutes", "5"),
         )
     return CheckpointError(tr("{target} is there already", target=target), hint=hint)

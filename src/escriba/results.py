@@ -86,11 +86,11 @@ class Text(str):
 
     def _repr_html_(self) -> str:
         """The text in a bordered box, the prompt bold."""
-        return page.bordered(
-            self.prompt,
-            self.continuation,
-            below=f"{'' if self.seed is None else f'seed {self.seed}, '}log-likelihood {self.log_likelihood:.1f} nats",
-        )
+        if self.seed is None:
+            below = tr("log-likelihood {nats:.1f} nats", nats=self.log_likelihood)
+        else:
+            below = tr("seed {seed}, log-likelihood {nats:.1f} nats", seed=self.seed, nats=self.log_likelihood)
+        return page.bordered(self.prompt, self.continuation, below=below)
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,7 +176,7 @@ class Distribution(writer.Distribution):
     def _heading(self) -> str:
         """After what: the end of the context."""
         end = "".join(map(printable, self.context[-30:]))
-        return f"What comes after {'…' * (len(self.context) > 30)}{end}" if self.context else "What comes first"
+        return tr("What comes after {context}", context="…" * (len(self.context) > 30) + end) if self.context else tr("What comes first")
 
 
 @dataclass(frozen=True)
@@ -253,9 +253,14 @@ class Score:
 
         places = self.places()
         pieces, bits = [one.piece for one in places], [one.bits for one in places]
-        figures = f", {self.bits_per_char:.4f} bits per character" if self.bits_per_char is not None else ""
-        title = f"log-likelihood {self.log_likelihood:,.3f} nats{figures}"
-        return kept(path, lambda: surprisal_text(pieces, bits, title=title, below=f"convention: {self.convention}"))
+        nats, of_each = self.log_likelihood, self.bits_per_char
+        title = (
+            tr("log-likelihood {nats:,.3f} nats", nats=nats)
+            if of_each is None
+            else tr("log-likelihood {nats:,.3f} nats, {bits:.4f} bits per character", nats=nats, bits=of_each)
+        )
+        below = tr("convention: {convention}", convention=self.convention)
+        return kept(path, lambda: surprisal_text(pieces, bits, title=title, below=below))
 
     def page(self, path: str | os.PathLike[str]) -> Path:
         """Writes the text as one HTML file: coloured, with what was expected at each symbol, the totals and the convention.
@@ -274,12 +279,12 @@ class Score:
         file = checked_file(path, ".html")
         if file.suffix.lower() != ".html":
             raise SettingsError(
-                tr("a page cannot be kept in {file!r}", file=str(file)),
+                tr("a page cannot be kept in {path!r}", path=str(file)),
                 expected=tr("a name that ends in .html"),
                 hint=tr("plot draws pictures"),
             )
         begun = self.text[:40] + "…" * (len(self.text) > 40)
-        title = f"Surprisal: {' '.join(begun.split())}"
+        title = tr("Surprisal: {text}", text=" ".join(begun.split()))
         file.write_text(page.surprisal_page(self.places(), self._figures(), title=title), encoding="utf-8", newline="\n")
         return file
 
@@ -295,18 +300,24 @@ class Score:
     def _figures(self) -> list[tuple[str, str]]:
         """The totals by name, as a page shows them."""
         known = {
-            "bits per character": self.bits_per_char,
-            "bits per byte": self.bits_per_byte,
-            "perplexity": self.perplexity,
+            tr("bits per character"): self.bits_per_char,
+            tr("bits per byte"): self.bits_per_byte,
+            tr("perplexity"): self.perplexity,
         }
-        rows = [("log-likelihood", f"{self.log_likelihood:,.3f} nats"), ("symbols", f"{self.symbols:,}")]
+        rows = [(tr("log-likelihood"), f"{self.log_likelihood:,.3f} nats"), (tr("symbols"), f"{self.symbols:,}")]
         rows += [(name, f"{value:,.4f}") for name, value in known.items() if value is not None]
-        rows += [("unknown symbols", f"{self.unknown:,}")] if self.unknown else []
+        rows += [(tr("unknown symbols"), f"{self.unknown:,}")] if self.unknown else []
         if self.more_surprising_than is not None:
-            rows.append(("more surprising than", f"{self.more_surprising_than:.1%} of held-out texts"))
-        return [*rows, ("convention", self.convention)]
+            share = tr("{share:.1%} of held-out texts", share=self.more_surprising_than)
+            rows.append((tr("more surprising than"), share))
+        return [*rows, (tr("convention"), self.convention)]
 
     def __str__(self) -> str:
         if self.bits_per_char is None:
-            return f"nothing to score ({self.convention})"
-        return f"log-likelihood {self.log_likelihood:.3f} nats, {self.bits_per_char:.4f} bits per character ({self.convention})"
+            return tr("nothing to score ({convention})", convention=self.convention)
+        return tr(
+            "log-likelihood {nats:.3f} nats, {bits:.4f} bits per character ({convention})",
+            nats=self.log_likelihood,
+            bits=self.bits_per_char,
+            convention=self.convention,
+        )

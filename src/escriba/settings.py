@@ -14,9 +14,33 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from escriba.errors import SettingsError, near_name
-from escriba.language import tr
+from escriba.language import later, tr
 
 __all__ = ["ModelSettings", "SampleSettings", "Settings", "TextSettings", "TrainSettings"]
+
+SAID_BY_PYDANTIC: Mapping[str, str] = {
+    "bool_parsing": later("input should be a valid boolean, unable to interpret input"),
+    "bool_type": later("input should be a valid boolean"),
+    "finite_number": later("input should be a finite number"),
+    "float_parsing": later("input should be a valid number, unable to parse string as a number"),
+    "float_type": later("input should be a valid number"),
+    "greater_than": later("input should be greater than {gt}"),
+    "greater_than_equal": later("input should be greater than or equal to {ge}"),
+    "int_from_float": later("input should be a valid integer, got a number with a fractional part"),
+    "int_parsing": later("input should be a valid integer, unable to parse string as an integer"),
+    "int_parsing_size": later("unable to parse input string as an integer, exceeded maximum size"),
+    "int_type": later("input should be a valid integer"),
+    "less_than": later("input should be less than {lt}"),
+    "less_than_equal": later("input should be less than or equal to {le}"),
+    "literal_error": later("input should be {expected}"),
+    "string_too_long": later("string should have at most {max_length} characters"),
+    "string_too_short": later("string should have at least {min_length} character"),  # of an empty one only
+    "string_type": later("input should be a valid string"),
+    "string_unicode": later("input should be a valid string, unable to parse raw data as a unicode string"),
+    "too_long": later("tuple should have at most {max_length} items after validation, not {actual_length}"),
+    "tuple_type": later("input should be a valid tuple"),
+}
+"""What pydantic says of the faults that a setting can have, by the fault's type."""
 
 
 class Settings(BaseModel):
@@ -50,16 +74,16 @@ class Settings(BaseModel):
         where = str(fault["loc"][0]) if fault["loc"] else ""
         if fault["type"] == "extra_forbidden":
             return near_setting(where, list(cls.model_fields))
-        message = str(fault["msg"]).removeprefix("Value error, ")
+        message = _said(fault)
         if not where:
             return SettingsError(message)
         described = cls.model_fields[where].description if where in cls.model_fields else None
         words = [word for word in typing.get_args(cls.model_fields[where].annotation) if isinstance(word, str)] if described else []
         near = near_name(str(values.get(where)), words)
         return SettingsError(
-            tr("{where} is {where2!r}", where=where, where2=values.get(where)),
+            tr("{name} is {value!r}", name=where, value=values.get(where)),
             expected=message[0].lower() + message[1:],
-            hint=tr("did you mean {near!r}?", near=near) if near else f"{where}: {described}" if described else None,
+            hint=tr("did you mean {near!r}?", near=near) if near else f"{where}: {tr(described)}" if described else None,
         )
 
 
@@ -97,11 +121,11 @@ class TextSettings(Settings):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.from_line is not None and self.to_line is not None and self.to_line < self.from_line:
-            raise ValueError(f"to_line is {self.to_line}, before from_line, {self.from_line}")
+            raise ValueError(tr("to_line is {to_line}, before from_line, {from_line}", to_line=self.to_line, from_line=self.from_line))
         if not self.unknown and self.min_count > 1:
-            raise ValueError(f"min_count is {self.min_count}, but without <unk> every symbol must be kept")
+            raise ValueError(tr("min_count is {min_count}, but without <unk> every symbol must be kept", min_count=self.min_count))
         if not self.unknown and self.max_vocab_size is not None:
-            raise ValueError(f"max_vocab_size is {self.max_vocab_size}, but without <unk> every symbol must be kept")
+            raise ValueError(tr("max_vocab_size is {most}, but without <unk> every symbol must be kept", most=self.max_vocab_size))
         return self
 
 
@@ -144,16 +168,28 @@ class ModelSettings(Settings):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.tied and self.embedding_dim != self.hidden_size:
-            raise ValueError(f"a tied output needs embedding_dim ({self.embedding_dim}) equal to hidden_size ({self.hidden_size})")
+            raise ValueError(
+                tr(
+                    "a tied output needs embedding_dim ({embedding_dim}) equal to hidden_size ({hidden_size})",
+                    embedding_dim=self.embedding_dim,
+                    hidden_size=self.hidden_size,
+                )
+            )
         if self.cell not in ("rnn", "ngram") and self.activation not in ("auto", "tanh"):
-            raise ValueError(f"activation {self.activation!r} is for the rnn cell and the ngram; {self.cell} has its own")
+            raise ValueError(
+                tr(
+                    "activation {activation!r} is for the rnn cell and the ngram; {cell} has its own",
+                    activation=self.activation,
+                    cell=self.cell,
+                )
+            )
         if self.cell != "gru" and self.reset != "after":
-            raise ValueError(f"reset {self.reset!r} is for the gru cell, not for {self.cell}")
+            raise ValueError(tr("reset {reset!r} is for the gru cell, not for {cell}", reset=self.reset, cell=self.cell))
         for name, cell in (("window", "ngram"), ("codes", "ngram"), ("order", "counts")):
             if self.cell != cell and getattr(self, name) != type(self).model_fields[name].default:
-                raise ValueError(f"{name} is for {cell}, not for {self.cell}")
+                raise ValueError(tr("{name} is for {cell}, not for {other}", name=name, cell=cell, other=self.cell))
         if self.codes and self.tied:
-            raise ValueError("a tied output needs an embedding, and codes is the input without one")
+            raise ValueError(tr("a tied output needs an embedding, and codes is the input without one"))
         return self
 
 
@@ -206,14 +242,14 @@ class TrainSettings(Settings):
     def _epoch_or_number(cls, value: object) -> object:
         typed = str(value).strip() if isinstance(value, int | str) else ""
         if value is not None and not re.fullmatch("epoch|[1-9][0-9]{0,8}", typed):
-            raise ValueError("the word epoch, or a number of steps, 1 to 999,999,999")
+            raise ValueError(tr("the word epoch, or a number of steps, 1 to 999,999,999"))
         return None if value is None else typed
 
     @field_validator("device")
     @classmethod
     def _known_device(cls, value: str) -> str:
         if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?|mps", value):
-            raise ValueError("auto, cpu, cuda, mps, or one of several GPUs as cuda:1")
+            raise ValueError(tr("auto, cpu, cuda, mps, or one of several GPUs as cuda:1"))
         return value
 
     @field_validator("threads", mode="before")
@@ -226,9 +262,9 @@ class TrainSettings(Settings):
         lengths = {"steps": self.steps, "epochs": self.epochs, "minutes": self.minutes}
         given = [f"{name} ({value:g})" for name, value in lengths.items() if value is not None]
         if len(given) > 1:
-            raise ValueError("give one of steps, epochs and minutes, not " + " and ".join(given))
+            raise ValueError(tr("give one of steps, epochs and minutes, not {given}", given=tr(" and ").join(given)))
         if not all(0.0 <= temperature <= 100.0 for temperature in self.sample_temperatures):
-            raise ValueError(f"sample_temperatures is {self.sample_temperatures}; each must lie in 0 to 100")
+            raise ValueError(_out_of_range("sample_temperatures", self.sample_temperatures))
         return self
 
 
@@ -249,10 +285,33 @@ class SampleSettings(Settings):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if not all(0.0 <= temperature <= 100.0 for temperature in self.temperature_cycle):
-            raise ValueError(f"temperature_cycle is {self.temperature_cycle}; each must lie in 0 to 100")
+            raise ValueError(_out_of_range("temperature_cycle", self.temperature_cycle))
         if self.temperature_cycle and self.temperature != type(self).model_fields["temperature"].default:
-            raise ValueError(f"temperature is {self.temperature:g} and temperature_cycle {self.temperature_cycle}; give one of them")
+            raise ValueError(
+                tr(
+                    "temperature is {temperature:g} and temperature_cycle {cycle}; give one of them",
+                    temperature=self.temperature,
+                    cycle=self.temperature_cycle,
+                )
+            )
         return self
+
+
+def _out_of_range(name: str, temperatures: tuple[float, ...]) -> str:
+    return tr("{name} is {temperatures}; each must lie in 0 to 100", name=name, temperatures=temperatures)
+
+
+def _said(fault: Mapping[str, Any]) -> str:
+    """What was expected: in the language that is spoken, or, of a fault that is not in the table, in pydantic's own words."""
+    if (template := SAID_BY_PYDANTIC.get(fault["type"])) is None:
+        return str(fault["msg"]).removeprefix("Value error, ")
+    fields = dict(fault.get("ctx", {}))
+    for name, value in fields.items():
+        if isinstance(value, float) and value.is_integer():
+            fields[name] = int(value)
+        elif isinstance(value, str):  # the words of a literal
+            fields[name] = value.replace(" or ", tr(" or "))
+    return tr(template, **fields)
 
 
 def near_setting(name: str, names: list[str]) -> SettingsError:
@@ -260,7 +319,7 @@ def near_setting(name: str, names: list[str]) -> SettingsError:
     near = near_name(name, names)
     return SettingsError(
         tr("there is no setting {name!r}", name=name),
-        expected="one of " + ", ".join(names),
+        expected=tr("one of {names}", names=", ".join(names)),
         hint=tr("did you mean {near!r}?", near=near) if near else None,
     )
 
@@ -268,7 +327,7 @@ def near_setting(name: str, names: list[str]) -> SettingsError:
 def field_help(settings: type[Settings], name: str) -> str:
     """The sentence of help of one setting, with its default."""
     field = settings.model_fields[name]
-    return f"{field.description} [default: {shown(field.default)}]"
+    return tr("{described} [default: {default}]", described=tr(field.description or name), default=shown(field.default))
 
 
 def shown(value: object) -> str:

@@ -22,6 +22,7 @@ from escriba.engine.torch import TorchEngine
 from escriba.history import Begun, Closed, Sampled, corpus_facts
 from escriba.inference.generator import Generator
 from escriba.inference.typical import Typicality
+from escriba.language import later, tr
 from escriba.model.loss import bits, perplexity
 from escriba.recalling import Before
 from escriba.settings import SampleSettings
@@ -66,6 +67,7 @@ class Teaching:
         restored: what is gone on from, in a sentence.
         sources: the text's sources as they were given, by which it is found again.
         before: what models learnt with whose weights it begins.
+        recorded: what is gone on from in English, as the folder keeps it; None: as `restored` says it.
         typicality: how surprising held-out texts of each length are, once the training is over; None: not known.
     """
 
@@ -78,6 +80,7 @@ class Teaching:
     restored: str | None = None
     sources: tuple[str, ...] = ()
     before: Before = field(default_factory=Before)
+    recorded: str | None = None
     typicality: Typicality | None = None
 
     def run(self) -> Closed:
@@ -144,15 +147,26 @@ class Teaching:
     def _begin(self, speed: float, budget_s: float | None) -> None:
         plan, model = self.plan, self.plan.net.settings
         symbols = plan.symbols_to_learn()
-        inputs = "codes" if model.codes else "one-hot" if model.embedding_dim is None else f"embedding {model.embedding_dim}"
+        inputs = tr("codes") if model.codes else tr("one-hot")
+        if model.embedding_dim is not None and not model.codes:
+            inputs = tr("embedding {size}", size=model.embedding_dim)
         layers = f"{model.num_layers} x {model.cell}" if model.num_layers > 1 else model.cell
-        layers += f" of {model.window} symbols," if model.cell == "ngram" else ""
+        network = later("{inputs}, {layers} {hidden_size}, {vocab_size:,} symbols")
+        if model.cell == "ngram":
+            network = later("{inputs}, {layers} of {window} symbols, {hidden_size}, {vocab_size:,} symbols")
         begun = Begun(
             folder=None if self.folder is None else str(self.folder.target),
-            source=repr(plan.corpus).strip("<>").removeprefix("Corpus: "),
+            source=plan.corpus.in_a_sentence(),
             lines=lines_before_training(plan.parts, plan.tokenizer),
             notes=(*plan.corpus.notes, *plan.parts.notes, *plan.data.notes, *plan.notes),
-            network=f"{inputs}, {layers} {model.hidden_size}, {plan.tokenizer.vocab_size:,} symbols",
+            network=tr(
+                network,
+                inputs=inputs,
+                layers=layers,
+                window=model.window,
+                hidden_size=model.hidden_size,
+                vocab_size=plan.tokenizer.vocab_size,
+            ),
             parameters=plan.parameters,
             vocab_size=plan.tokenizer.vocab_size,
             examples=describe_examples(plan.data),
@@ -178,7 +192,7 @@ class Teaching:
                 "machine": f"{platform.system()} {platform.machine()}",
                 "compute": f"{plan.compute.precision} on {plan.compute.device}, {plan.compute.threads} threads",
             }
-            self.folder.session("began" if self.resume is None else "resumed", restored=self.restored, **here)
+            self.folder.session("began" if self.resume is None else "resumed", restored=self.recorded or self.restored, **here)
             if self.resume is None:  # the history of a resumed training is that of one that never stopped
                 self.folder.record("begun" if self.more is None else "more", **here, **self._facts(begun))
         self.watcher(begun)
@@ -200,7 +214,7 @@ class Teaching:
         return {
             "parameters": begun.parameters,
             "precision": begun.precision,
-            "examples": begun.examples,
+            "examples": describe_examples(plan.data, str.format),
             "corpus": corpus_facts(plan.corpus, parts, self.sources, (len(plan.encoded), choosing, held_out)),
             **({"init_from": list(self.before.models)} if self.before.models else {}),
         }
@@ -303,9 +317,10 @@ class Teaching:
         return {"steps": training.step, **size}
 
 
-def describe_examples(data: Batches) -> str:
-    """How examples are cut, in a line."""
-    return f"{data.mode}, {data.batch_size} x {data.seq_len}, {len(data):,} steps an epoch"
+def describe_examples(data: Batches, said: Callable[..., str] = tr) -> str:
+    """How examples are cut, in a line; with `str.format` in English."""
+    message = later("{mode}, {batch_size} x {seq_len}, {steps:,} steps an epoch")
+    return said(message, mode=data.mode, batch_size=data.batch_size, seq_len=data.seq_len, steps=len(data))
 
 
 def now() -> str:

@@ -58,7 +58,7 @@ def json_hashes(folder: Path, *names: str) -> dict[str, str]:
         return {f"{name}_sha256": sha256((folder / f"{name}.json").read_bytes()) for name in names}
     except OSError as error:
         raise CheckpointError(
-            tr("{filename} cannot be read: {strerror}", filename=error.filename, strerror=error.strerror),
+            tr("{path} cannot be read: {error}", path=error.filename, error=error.strerror),
             expected=tr("a whole model folder"),
         ) from error
 
@@ -82,9 +82,9 @@ def replace_file(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         _take_name(sibling, path)
     except OSError as error:
-        hint = "free some space, or choose another folder with -o"
+        hint = tr("free some space, or choose another folder with -o")
         if isinstance(error, PermissionError) and sibling.exists():
-            hint = "close the program that has it open (a synchronized folder, a virus scanner), or choose another folder with -o"
+            hint = tr("close the program that has it open (a synchronized folder, a virus scanner), or choose another folder with -o")
         raise CheckpointError(tr("{path} could not be written: {error}", path=path, error=error.strerror or error), hint=hint) from error
     finally:  # it is there no more, unless something failed
         with contextlib.suppress(OSError):
@@ -113,18 +113,16 @@ def read_json(path: Path) -> Any:
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) < len(pairs):
-            raise ValueError("a key stands twice")
+            raise ValueError(tr("a key stands twice"))
         return found
 
     def no_constant(name: str) -> Any:
-        raise ValueError(f"{name} is not a number of JSON")
+        raise ValueError(tr("{name} is not a number of JSON", name=name))
 
     try:
         size = path.stat().st_size
         if size > MOST_JSON:
-            raise CheckpointError(
-                tr("{path} has {size:,} bytes", path=path, size=size), expected=tr("at most {MOST_JSON:,}", MOST_JSON=MOST_JSON)
-            )
+            raise CheckpointError(tr("{path} has {size:,} bytes", path=path, size=size), expected=tr("at most {most:,}", most=MOST_JSON))
         return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=once, parse_constant=no_constant)
     except FileNotFoundError as error:
         raise CheckpointError(tr("{path} does not exist", path=path), expected=tr("a whole model folder")) from error
@@ -187,7 +185,7 @@ def read_tensors(
         content = path.read_bytes()
         if len(content) >= 8 and int.from_bytes(content[:8], "little") > MOST_HEADER:
             raise CheckpointError(
-                tr("{path} has a header of over {MOST_HEADER:,} bytes", path=path, MOST_HEADER=MOST_HEADER),
+                tr("{path} has a header of over {most:,} bytes", path=path, most=MOST_HEADER),
                 expected=tr("a file that Escriba wrote"),
             )
         entries = dict(safetensors.deserialize(content))  # type: ignore[no-untyped-call]
@@ -239,27 +237,31 @@ def _fits(found: Sequence[int], shape: tuple[int, ...]) -> bool:
 
 def _check(path: Path, entries: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], dtypes: Mapping[str, str]) -> None:
     for name in sorted(set(entries) ^ set(shapes)):
-        kind = "holds a tensor that the model does not have" if name in entries else "lacks a tensor of the model"
-        raise CheckpointError(f"{path} {kind}: {name!r}", expected=", ".join(shapes))
+        if name in entries:
+            met = tr("{path} holds a tensor that the model does not have: {name!r}", path=path, name=name)
+        else:
+            met = tr("{path} lacks a tensor of the model: {name!r}", path=path, name=name)
+        raise CheckpointError(met, expected=", ".join(shapes))
     for name, shape in shapes.items():
         kinds = (dtypes[name],) if dtypes.get(name, "F32") != "F32" else ("F32", "BF16")
         if not _fits(entries[name]["shape"], shape) or entries[name]["dtype"] not in kinds:
             raise CheckpointError(
                 tr(
-                    "{path}: {name} is {entries} of shape {entries2}",
+                    "{path}: {name} is {type} of shape {shape}",
                     path=path,
                     name=name,
-                    entries=entries[name]["dtype"],
-                    entries2=tuple(entries[name]["shape"]),
+                    type=entries[name]["dtype"],
+                    shape=tuple(entries[name]["shape"]),
                 ),
-                expected=tr("{kinds} of shape {shape}", kinds=" or ".join(kinds), shape=shape),
+                expected=tr("{types} of shape {shape}", types=tr(" or ").join(kinds), shape=shape),
             )
 
 
 def _array(path: Path, name: str, entry: Mapping[str, Any]) -> np.ndarray:
     if entry["dtype"] not in DTYPES:
         raise CheckpointError(
-            tr("{path}: {name} is of type {entry}", path=path, name=name, entry=entry["dtype"]), expected="one of " + ", ".join(DTYPES)
+            tr("{path}: {name} is of type {type}", path=path, name=name, type=entry["dtype"]),
+            expected=tr("one of {names}", names=", ".join(DTYPES)),
         )
     array = np.frombuffer(entry["data"], DTYPES[entry["dtype"]]).reshape(entry["shape"])
     if entry["dtype"] == "BF16":  # the upper half of a float32's bits

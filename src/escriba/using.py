@@ -64,11 +64,7 @@ class Model(Writes):
     ) -> None:
         if net.vocab_size != tokenizer.vocab_size:
             raise SettingsError(
-                tr(
-                    "the network has {vocab_size} symbols and the tokenizer {vocab_size2}",
-                    vocab_size=net.vocab_size,
-                    vocab_size2=tokenizer.vocab_size,
-                ),
+                tr("the network has {own} symbols and the tokenizer {other}", own=net.vocab_size, other=tokenizer.vocab_size),
                 expected=tr("as many: tok.vocab_size"),
             )
         self.tokenizer = tokenizer
@@ -80,7 +76,7 @@ class Model(Writes):
             from escriba.engine.torch import TorchEngine
 
             self.net, self.engine = net, TorchEngine(net)
-            config = config or Config(TextSettings(unit=_unit(tokenizer)), net.settings, TrainSettings(), net.vocab_size)
+            config = config or Config(TextSettings(unit=tokenizer.kind), net.settings, TrainSettings(), net.vocab_size)
         self.config = config
         self._weights: Mapping[str, Any] | None = None
         self._bulk: Engine | None = None
@@ -134,7 +130,7 @@ class Model(Writes):
             UnknownSymbolError: a symbol is unseen, and the vocabulary has no ``<unk>``.
             SettingsError: an ``<eos>`` is asked of a model of one stream, or `top` is out of its range.
         """
-        if not as_string(text, "the text to score"):
+        if not as_string(text, tr("the text to score")):
             raise TextError(tr("the text to score is empty"), expected=tr("one character or more"))
         engine = self.engine_for(len(text) + len(as_string(after, "after")))
         score = _as_score(text, Scorer(engine, self.tokenizer).score(text, after, eos=eos, top=top))
@@ -227,7 +223,7 @@ class Model(Writes):
         """
         if isinstance(texts, str) or not isinstance(texts, Iterable):
             raise TextError(tr("the texts to rank are {texts!r:.60}", texts=texts), expected=tr("a list of texts"))
-        given = [as_string(text, "a text to rank") for text in texts]
+        given = [as_string(text, tr("a text to rank")) for text in texts]
         engine = self.engine_for(sum(map(len, given)) + len(as_string(after, "after")))
         scored = Scorer(engine, self.tokenizer).score_many(given, after)
         return sorted(map(_as_score, given, scored), key=lambda score: -score.log_likelihood)
@@ -243,7 +239,7 @@ class Model(Writes):
             TextError: the word has no letters, or more than 8.
             UnknownSymbolError: a symbol is unseen, and the vocabulary has no ``<unk>``.
         """
-        normal = self.tokenizer.normalize(as_string(word, "the word"))
+        normal = self.tokenizer.normalize(as_string(word, tr("the word")))
         core = normal.strip()
         orders = orders_of(Reader(self.engine, self.tokenizer).pieces(core) if self.tokenizer.kind == "word" else core)
         before, _, behind = normal.partition(core)
@@ -261,7 +257,7 @@ class Model(Writes):
         Raises:
             TextError: the training text is not where it was, or has changed; then give it as `against`.
         """
-        return recalling.recall(self, as_string(text, "the text"), against, watch)
+        return recalling.recall(self, as_string(text, tr("the text")), against, watch)
 
     def is_novel(self, text: str, against: recalling.Against = None) -> bool:
         """Whether a text is new: no document that the model learnt from; of a stream, none of its lines stands there as a whole line.
@@ -277,7 +273,7 @@ class Model(Writes):
             TextError: as in `recall`.
             CheckpointError: the file of the hashes is damaged.
         """
-        return recalling.is_novel(self, as_string(text, "the text"), against)
+        return recalling.is_novel(self, as_string(text, tr("the text")), against)
 
     def engine_for(self, symbols: int) -> Engine:
         """The engine for reading so many symbols: PyTorch's where NumPy's would take many seconds and PyTorch is installed, else the own.
@@ -326,7 +322,7 @@ class Model(Writes):
         Raises:
             CheckpointError: the folder is there already, or cannot be written to.
         """
-        target = as_path(folder, "the folder to save in")
+        target = as_path(folder, tr("the folder to save in"))
         weights = self.net.get_weights() if self.net is not None else self._weights
         if self.config is None or weights is None:
             raise CheckpointError(tr("this model's weights are not known here, so it cannot be saved"))
@@ -338,14 +334,14 @@ class Model(Writes):
 
         place = new_place(target)
         new = sibling(place, "partial")
-        with saying_what_failed(f"{new} could not be made"):
+        with saying_what_failed(tr("{path} could not be made", path=new)):
             shutil.rmtree(new, ignore_errors=True)
             new.mkdir(parents=True)
         save_head(new, self.config, self.tokenizer)
         save_weights(new, weights)
         history = self.folder if self.folder is not None and holds(self.folder, self.config, self.tokenizer, weights) else None
         if history is not None:
-            with saying_what_failed(f"{history} could not be copied to {new}"):
+            with saying_what_failed(tr("{folder} could not be copied to {target}", folder=history, target=new)):
                 for name in ("metrics.jsonl", "samples.txt"):
                     if (history / name).is_file():
                         shutil.copyfile(history / name, new / name)
@@ -378,14 +374,10 @@ def as_path(value: object, what: str) -> Path:
     """
     if not isinstance(value, str | os.PathLike):
         raise CheckpointError(
-            tr("{what} is {value!r:.60}, of type {__name__}", what=what, value=value, __name__=type(value).__name__),
+            tr("{what} is {value!r:.60}, of type {kind}", what=what, value=value, kind=type(value).__name__),
             expected=tr("a path, or a name under models/"),
         )
     return Path(os.fspath(value))
-
-
-def _unit(tokenizer: Tokenizer) -> Any:
-    return tokenizer.kind
 
 
 def _as_score(text: str, scored: Scored) -> Score:

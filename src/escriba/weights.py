@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from escriba.language import later
 from escriba.settings import ModelSettings
 
 __all__ = [
@@ -33,7 +34,7 @@ COUNTED: Mapping[str, str] = {"ngrams.keys": "I64", "ngrams.counts": "I32", "ngr
 
 
 class TensorSpec(NamedTuple):
-    """One tensor of a model: its name in the file, its shape, its part in words, and its type in the file.
+    """One tensor of a model: its name in the file, its shape, its part in words (in English; `tr` says it), and its type in the file.
 
     A size of -1 is as many as the file says.
     """
@@ -77,10 +78,10 @@ def tensor_specs(model: ModelSettings, vocab_size: int) -> list[TensorSpec]:
     """
     if model.cell == "counts":
         shapes = {"ngrams.keys": (-1,), "ngrams.counts": (-1,), "ngrams.discounts": (model.order, 3)}
-        return [TensorSpec(name, shapes[name], "n-grams", dtype) for name, dtype in COUNTED.items()]
+        return [TensorSpec(name, shapes[name], later("n-grams"), dtype) for name, dtype in COUNTED.items()]
     specs = []
     if model.embedding_dim is not None and not model.codes:
-        specs.append(TensorSpec("embedding.weight", (vocab_size, model.embedding_dim), "embedding"))
+        specs.append(TensorSpec("embedding.weight", (vocab_size, model.embedding_dim), later("embedding")))
     rows = len(GATES[model.cell]) * model.hidden_size
     width = input_size(model, vocab_size)
     for layer in range(model.num_layers):
@@ -92,8 +93,8 @@ def tensor_specs(model: ModelSettings, vocab_size: int) -> list[TensorSpec]:
         specs.extend(TensorSpec(f"layers.{layer}.{bias}", (rows,), part) for bias in biases(model))
         width = model.hidden_size
     if not model.tied:
-        specs.append(TensorSpec("output.weight", (vocab_size, model.hidden_size), "output"))
-    specs.append(TensorSpec("output.bias", (vocab_size,), "output"))
+        specs.append(TensorSpec("output.weight", (vocab_size, model.hidden_size), later("output")))
+    specs.append(TensorSpec("output.bias", (vocab_size,), later("output")))
     return specs
 
 

@@ -130,14 +130,16 @@ class Writes:
             raise SettingsError(
                 tr("label is {label!r}, but the documents that this model learnt have no labels", label=label),
                 expected=tr("a model trained with a column of labels"),
-                hint=tr("escriba train TABLE --column TEXT --label-column LABEL"),
+                hint="escriba train TABLE --column TEXT --label-column LABEL",
             )
         if self.labels and label not in self.labels:
             near, known = near_name(label, self.labels), list(self.labels)
-            listed = ", ".join(map(repr, known[:10])) + (f" and {len(known) - 10:,} more" if len(known) > 10 else "")
+            listed = ", ".join(map(repr, known[:10]))
             raise SettingsError(
                 tr("there is no label {label!r}", label=label),
-                expected=tr("one of {listed}", listed=listed),
+                expected=tr("one of {labels} and {more:,} more", labels=listed, more=len(known) - 10)
+                if len(known) > 10
+                else tr("one of {labels}", labels=listed),
                 hint=near and tr("did you mean {near!r}?", near=near),
             )
         return f"{label}{LABEL_END}{prompt}"
@@ -198,14 +200,14 @@ class Writes:
     ) -> Iterator[str]:
         """Writes the same text as `generate`, piece by piece as it comes; length None never stops by itself."""
         stream = Generator(self.engine, self.tokenizer).stream(
-            as_string(prompt, "the prompt"), length=length, settings=SampleSettings(**sampling), seed=seed, stop=stop, begins=begins
+            as_string(prompt, tr("the prompt")), length=length, settings=SampleSettings(**sampling), seed=seed, stop=stop, begins=begins
         )
         warn_once([stream.notices])
         return (piece for _, piece in stream)
 
     def writer(self, prompt: str = "", *, seed: int | None = None, **sampling: Any) -> Writer:
         """A text that goes on step by step: `next`, `push`, `write`, `fork`."""
-        return Writer(self.engine, self.tokenizer, as_string(prompt, "the prompt"), settings=SampleSettings(**sampling), seed=seed)
+        return Writer(self.engine, self.tokenizer, as_string(prompt, tr("the prompt")), settings=SampleSettings(**sampling), seed=seed)
 
 
 def as_string(value: object, what: str) -> str:
@@ -216,7 +218,7 @@ def as_string(value: object, what: str) -> str:
     """
     if not isinstance(value, str):
         raise TextError(
-            tr("{what} is {value!r:.60}, of type {__name__}", what=what, value=value, __name__=type(value).__name__),
+            tr("{what} is {value!r:.60}, of type {kind}", what=what, value=value, kind=type(value).__name__),
             expected=tr("a string"),
         )
     return value

@@ -17,7 +17,7 @@ import click
 from escriba import __version__
 from escriba.cli.options import json_option, print_json
 from escriba.errors import EscribaError, install_hint
-from escriba.language import tr
+from escriba.language import later, tr
 
 __all__ = ["doctor_command"]
 
@@ -38,15 +38,19 @@ def doctor_command(model: str | None, measure: bool, as_json: bool) -> None:
     if as_json:
         print_json({"ok": all(row["ok"] for row in found), "checks": found})
     else:
+        marks = {True: tr("ok"), False: tr("BAD")}
+        mark_width = max(map(len, marks.values()))
+        width = max(22, *(len(tr(row["what"])) for row in found))
         for row in found:
-            click.echo(f"{'ok ' if row['ok'] else 'BAD'}  {row['what']:<22} {row['found']}")
+            click.echo(f"{marks[row['ok']]:<{mark_width}}  {tr(row['what']):<{width}} {row['found']}")
             if row.get("hint"):
-                click.echo(f"     hint: {row['hint']}")
+                click.echo(f"{'':<{mark_width}}  {tr('hint: {hint}', hint=row['hint'])}")
     if not all(row["ok"] for row in found):
         raise SystemExit(1)
 
 
 def _row(what: str, found: str, *, ok: bool = True, hint: str | None = None) -> dict[str, Any]:
+    """What was looked at, in English, by which programs know it, and what was found, in words."""
     return {"what": what, "found": found, "ok": ok, **({"hint": hint} if hint else {})}
 
 
@@ -54,27 +58,26 @@ def check_installation(*, measure: bool = False) -> list[dict[str, Any]]:
     """The packages, the machine and how fast it learns, the place where models are kept."""
     rows = [
         _row("escriba", __version__),
-        _row("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
-        _row("processors", str(os.cpu_count())),
+        _row(
+            "python",
+            tr("{version} on {system} {machine}", version=platform.python_version(), system=platform.system(), machine=platform.machine()),
+        ),
+        _row(later("processors"), str(os.cpu_count())),
     ]
     rows.extend(_row(name, importlib.metadata.version(name)) for name in BASE)
     for name, extra in OPTIONAL.items():
         try:
             rows.append(_row(name, importlib.metadata.version(name)))
         except importlib.metadata.PackageNotFoundError:
-            rows.append(_row(name, "not installed; all but what needs it works", hint=install_hint(extra)))
+            rows.append(_row(name, tr("not installed; all but what needs it works"), hint=install_hint(extra)))
             continue
         if name == "torch":
             rows.extend(_training(measure=measure))
     free = shutil.disk_usage(Path.cwd()).free
-    rows.append(
-        _row("free space here", f"{free / 1e9:.1f} GB", ok=free > 2e8, hint=None if free > 2e8 else "a model needs tens of megabytes")
-    )
-    rows.append(
-        _row("this folder", "can be written to", ok=True)
-        if os.access(Path.cwd(), os.W_OK)
-        else _row("this folder", "is read-only", ok=False)
-    )
+    hint = None if free > 2e8 else tr("a model needs tens of megabytes")
+    rows.append(_row(later("free space here"), f"{free / 1e9:.1f} GB", ok=free > 2e8, hint=hint))
+    writable = os.access(Path.cwd(), os.W_OK)
+    rows.append(_row(later("this folder"), tr("can be written to") if writable else tr("is read-only"), ok=writable))
     return rows
 
 
@@ -87,31 +90,48 @@ def _training(*, measure: bool) -> list[dict[str, Any]]:
         from escriba.training.probe import measure_preset, remembered_measurements
         from escriba.training.step import chosen_device, devices_here, has_bf16
     except (ImportError, OSError) as error:
-        return [
-            _row("training", f"PyTorch does not load: {error}", ok=False, hint='python -m pip install --force-reinstall "escriba[train]"')
-        ]
+        met = tr("PyTorch does not load: {error}", error=error)
+        return [_row(later("training"), met, ok=False, hint='python -m pip install --force-reinstall "escriba[train]"')]
     device = str(chosen_device(TrainSettings()))
-    precisions = "float32 or bf16" if has_bf16(device) else "float32"
+    precisions = tr("float32 or bf16") if has_bf16(device) else "float32"
     rows = [
-        _row("devices", ", ".join(devices_here())),
-        _row("training", f"on {device}, {precisions}, at most {torch.get_num_threads()} threads: each training measures what is fastest"),
+        _row(later("devices"), ", ".join(devices_here())),
+        _row(
+            later("training"),
+            tr(
+                "on {device}, {precisions}, at most {threads} threads: each training measures what is fastest",
+                device=device,
+                precisions=precisions,
+                threads=torch.get_num_threads(),
+            ),
+        ),
     ]
     if measure and not measure_preset().measured:
-        rows.append(_row("measured", "nothing: the variable ESCRIBA_PROBE is off", ok=False, hint="unset it"))
+        rows.append(_row(later("measured"), tr("nothing: the variable ESCRIBA_PROBE is off"), ok=False, hint=tr("unset it")))
     for one in remembered_measurements()[-MOST_MEASURED:]:
         shape, compute = one.shape, one.compute
-        inputs = "codes" if shape["codes"] else "one-hot" if shape["embedding_dim"] is None else f"embedding {shape['embedding_dim']}"
+        if shape["codes"]:
+            inputs = tr("codes")
+        else:
+            size = shape["embedding_dim"]
+            inputs = tr("one-hot") if size is None else tr("embedding {size}", size=size)
         layers = f"{shape['num_layers']} x {shape['cell']}" if shape["num_layers"] > 1 else shape["cell"]
         named = [str(value) for value in one.asked.values() if value not in ("auto", None)]
-        rows.append(
-            _row(
-                "measured",
-                f"{layers} {shape['hidden_size']}, {inputs}, about {shape['vocab_size']} symbols, "
-                f"{shape['batch_size']} x {shape['seq_len']}: {compute.symbols_per_s:,.0f} symbols a second "
-                f"in {compute.precision} on {compute.device}, threads: {compute.threads}"
-                + (f" (as named: {', '.join(named)})" if named else ""),
-            )
+        said = tr(
+            "{layers} {hidden_size}, {inputs}, about {symbols} symbols, {batch_size} x {length}: {speed:,.0f} symbols a second "
+            "in {precision} on {device}, threads: {threads}",
+            layers=layers,
+            hidden_size=shape["hidden_size"],
+            inputs=inputs,
+            symbols=shape["vocab_size"],
+            batch_size=shape["batch_size"],
+            length=shape["seq_len"],
+            speed=compute.symbols_per_s,
+            precision=compute.precision,
+            device=compute.device,
+            threads=compute.threads,
         )
+        rows.append(_row(later("measured"), said + (f" ({tr('as named: {settings}', settings=', '.join(named))})" if named else "")))
     return rows
 
 
@@ -125,12 +145,13 @@ def check_model(name: str) -> list[dict[str, Any]]:
     rows = []
     moments: list[str | None] = [None, *kept_weights(folder)]
     for at in moments:
-        label = at or "model"
+        label = at or later("model")
         try:
             files = load_folder(folder, at)
             engine = engine_of(files.config.model, files.config.vocab_size, files.weights)
             engine.step([0], engine.initial_state(1))
-            rows.append(_row(label, f"whole: {len(files.weights)} tensors, {files.tokenizer.vocab_size:,} symbols; one step runs"))
+            counts = {"tensors": len(files.weights), "symbols": files.tokenizer.vocab_size}
+            rows.append(_row(label, tr("whole: {tensors} tensors, {symbols:,} symbols; one step runs", **counts)))
         except EscribaError as error:
             rows.append(_row(label, error.met, ok=False, hint=error.hint or error.expected))
     pointer = folder / "training" / "last.json"
@@ -138,9 +159,11 @@ def check_model(name: str) -> list[dict[str, Any]]:
         try:
             state = str(read_json(pointer)["state"])
             arrays, values = read_tensors(folder / "training" / Path(state).name)
-            rows.append(_row("training state", f"whole: {state}, step {values.get('step'):,}, {len(arrays)} tensors"))
+            whole = tr("whole: {state}, step {step:,}, {tensors} tensors", state=state, step=values.get("step"), tensors=len(arrays))
+            rows.append(_row(later("training state"), whole))
         except (EscribaError, KeyError, TypeError) as error:
-            rows.append(_row("training state", getattr(error, "met", repr(error)), ok=False, hint="the model itself can still be used"))
+            met = getattr(error, "met", repr(error))
+            rows.append(_row(later("training state"), met, ok=False, hint=tr("the model itself can still be used")))
     else:
-        rows.append(_row("training state", "none: the model can be used, but not resumed"))
+        rows.append(_row(later("training state"), tr("none: the model can be used, but not resumed")))
     return rows

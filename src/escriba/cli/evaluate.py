@@ -59,7 +59,7 @@ def evaluate_command(
 
     names, file = (models, None) if held_out or (typical and len(models) == 1) else (models[:-1], models[-1])
     if not names:
-        raise click.UsageError(tr("give a MODEL and a FILE; or --held-out: escriba evaluate {models} --held-out", models=models[0]))
+        raise click.UsageError(tr("give a MODEL and a FILE; or --held-out: escriba evaluate {model} --held-out", model=models[0]))
     if typical and (held_out or protocol != "stream" or lanes is not None):
         raise click.UsageError(tr("--typical goes with MODEL, or MODEL and FILE, alone"))
     if file is not None:
@@ -87,27 +87,29 @@ def evaluate_command(
 
 def _print_table(found: list[tuple[str, Model, Evaluation]]) -> None:
     """A table for each protocol, the best first, each with its difference to the best."""
-    wide = max(len(name) for name, _, _ in found)
+    wide = max(6, *(len(name) for name, _, _ in found))
+    heads = (tr("bits per character"), tr("loss in nats"), tr("perplexity"), tr("symbols"))
+    widths = [max(least, len(head)) for least, head in zip((18, 20, 10, 11), heads, strict=True)]
     for protocol in dict.fromkeys(one.protocol for _, _, one in found):
         rows = sorted((row for row in found if row[2].protocol == protocol), key=lambda row: row[2].bits_per_char)
         best = rows[0][2]
-        heading = f"{protocol:<{max(wide, 6)}}  {'bits per character':>18}  {'loss in nats':>20}  {'perplexity':>10}  {'symbols':>11}"
-        click.echo(heading + ("  more than the best" if len(rows) > 1 else ""))
+        heading = [f"{protocol:<{wide}}", *(f"{head:>{width}}" for head, width in zip(heads, widths, strict=True))]
+        click.echo("  ".join([*heading, tr("more than the best")] if len(rows) > 1 else heading))
         for name, _, one in rows:
             error = "" if one.standard_error is None else f" ± {one.standard_error:.4f}"
             bits_error = "" if one.standard_error_bits is None else f" ± {one.standard_error_bits:.4f}"
-            line = (
-                f"{name:<{max(wide, 6)}}  {f'{one.bits_per_char:.4f}{bits_error}':>18}  {f'{one.loss_nats:.4f}{error}':>20}  "
-                f"{'' if one.perplexity is None else f'{one.perplexity:,.3f}':>10}  {one.symbols:>11,}"
-            )
+            perplexity = "" if one.perplexity is None else f"{one.perplexity:,.3f}"
+            figures = (f"{one.bits_per_char:.4f}{bits_error}", f"{one.loss_nats:.4f}{error}", perplexity, f"{one.symbols:,}")
+            line = "  ".join([f"{name:<{wide}}", *(f"{figure:>{width}}" for figure, width in zip(figures, widths, strict=True))])
             if one is not best and one.text_sha256 == best.text_sha256:
                 difference, of_it = one.minus(best)
                 line += f"  {difference:.4f}" + ("" if of_it is None else f" ± {of_it:.4f}")
             click.echo(line)
         if any(one.text_sha256 != best.text_sha256 for _, _, one in rows):
-            click.echo("note: these are figures of different texts, so they do not say which model is better", err=True)
+            note = tr("these are figures of different texts, so they do not say which model is better")
+            click.echo(tr("note: {note}", note=note), err=True)
         for line in dict.fromkeys(one.convention for _, _, one in rows):
-            click.echo(f"convention: {line}", err=True)
+            click.echo(tr("convention: {convention}", convention=line), err=True)
 
 
 def _print_typical(loaded: list[tuple[str, Model]], file: str | None, encoding: str | None, as_json: bool) -> None:
@@ -121,14 +123,20 @@ def _print_typical(loaded: list[tuple[str, Model]], file: str | None, encoding: 
         print_json(figures[0] if len(figures) == 1 else figures)
         return
     for name, one in found:
-        click.echo(f"{name}: bits per character of held-out texts by length")
-        click.echo(f"{'symbols':>8} {'1 %':>8} {'half':>8} {'99 %':>8} {'texts':>8}  called not typical at 0.01")
+        click.echo(tr("{model}: bits per character of held-out texts by length", model=name))
+        heads = (tr("symbols"), "1 %", tr("half"), "99 %", tr("texts"))
+        widths = [max(8, len(head)) for head in heads]
+        heading = " ".join(f"{head:>{width}}" for head, width in zip(heads, widths, strict=True))
+        click.echo(f"{heading}  {tr('called not typical at 0.01')}")
         for row in one.table():
-            click.echo(
-                f"{row['length']:8,.0f} {row['low']:8.3f} {row['half']:8.3f} {row['high']:8.3f} {row['fitted'] + row['pieces']:8,}  "
-                f"{row['alarms']} of {row['pieces']:,}"
-            )
-        click.echo(f"convention: {one.convention}", err=True)
+            measured = [
+                f"{row['length']:,.0f}",
+                *(f"{row[at]:.3f}" for at in ("low", "half", "high")),
+                f"{row['fitted'] + row['pieces']:,}",
+            ]
+            line = " ".join(f"{figure:>{width}}" for figure, width in zip(measured, widths, strict=True))
+            click.echo(f"{line}  {tr('{alarms} of {texts:,}', alarms=row['alarms'], texts=row['pieces'])}")
+        click.echo(tr("convention: {convention}", convention=one.convention), err=True)
 
 
 @contextmanager

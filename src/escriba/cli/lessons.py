@@ -5,25 +5,20 @@ It knows nothing of what they teach.
 
 from __future__ import annotations
 
-import locale
-import os
-import re
 from pathlib import Path
 
 import click
 
 from escriba.errors import EscribaError
-from escriba.language import tr
+from escriba.language import language, locale_name, tr
 from escriba.lessons import LANGUAGES, lessons_in
 
 __all__ = ["lessons_command"]
 
 
 def _usual() -> str:
-    """The language that is asked for in the environment or by the system, or English."""
-    wanted = (os.environ.get("ESCRIBA_LANG") or locale.getlocale()[0] or "").lower()
-    found = re.match("(zh|chinese)|(es|spanish)(?![a-z])", wanted)  # Windows says Spanish_Spain, the others es_ES
-    return "en" if found is None else "zh-Hant" if found[1] else "es"
+    """The language that is spoken; or Chinese, which lessons are in, where the system speaks that."""
+    return "zh-Hant" if locale_name().lower().startswith("zh") else language()
 
 
 @click.command("lessons")
@@ -50,4 +45,4 @@ def lessons_command(lang: str | None, to: str, scripts: bool) -> None:
     for path in written:
         click.echo(path)
     if not scripts:
-        click.echo("open one: jupyter lab, or upload it to https://colab.research.google.com", err=True)
+        click.echo(tr("open one: jupyter lab, or upload it to https://colab.research.google.com"), err=True)

@@ -14,6 +14,7 @@ import click
 
 from escriba.cli.options import json_option, print_json
 from escriba.errors import EscribaError
+from escriba.language import later, tr
 from escriba.outputs.curve import sparkline
 
 __all__ = ["list_command", "show_command"]
@@ -21,6 +22,9 @@ __all__ = ["list_command", "show_command"]
 
 LATEST = {"steps": "step", "epochs": "epoch", "elapsed_s": "elapsed_s"}
 """What an unfinished training is known by: its last line of progress."""
+
+PARTS = (later("embedding"), later("output"))
+"""The parts of a network that are named in words; the others by their cell and number."""
 
 
 def facts(folder: Path) -> dict[str, Any]:
@@ -82,15 +86,18 @@ def list_command(folder: str, as_json: bool) -> None:
         print_json(found)
         return
     if not found:
-        click.echo(f"no models under {folder}; train one: escriba train TEXT", err=True)
+        click.echo(tr("no models under {folder}; train one: escriba train TEXT", folder=folder), err=True)
     width = max((len(row["model"]) for row in found), default=0)
+    numbers = {True: tr("n-grams"), False: tr("parameters")}
+    numbers_width = max(map(len, numbers.values()))
     for row in found:
         if "error" in row:
-            click.echo(f"{row['model']:<{width}}  damaged: {row['error']}")
+            click.echo(f"{row['model']:<{width}}  {tr('damaged: {error}', error=row['error'])}")
             continue
-        what = "n-grams   " if row["cell"] == "counts" else "parameters"
-        bits = f"{row['bits_per_char']:.3f} bits per character" if row["bits_per_char"] is not None else "not measured"
-        state = "" if row["finished"] else "  (unfinished)"
+        what = f"{numbers[row['cell'] == 'counts']:<{numbers_width}}"
+        known = row["bits_per_char"]
+        bits = tr("not measured") if known is None else tr("{bits:.3f} bits per character", bits=known)
+        state = "" if row["finished"] else f"  ({tr('unfinished')})"
         click.echo(f"{row['model']:<{width}}  {row['cell']:<6} {row['parameters']:>11,} {what}  {bits}{state}")
 
 
@@ -106,25 +113,36 @@ def show_command(model: str, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    corpus = found["corpus"]
-    click.echo(f"{found['model']}: {found['bytes'] / 1e6:.1f} MB, {'finished' if found['finished'] else 'unfinished'}")
-    counts = found["cell"] == "counts"
-    click.echo("\nn-grams" if counts else "\nnetwork")
-    for part, count in found["layers"].items():
-        click.echo(f"  {part:<12} {count:>12,}")
-    what = "n-grams" if counts else "parameters"
-    click.echo(f"  {'all':<12} {found['parameters']:>12,} {what}; {found['vocab_size']:,} symbols of the unit {found['unit']}")
+    corpus, named = found["corpus"], {"model": found["model"], "size": found["bytes"] / 1e6}
+    click.echo(tr("{model}: {size:.1f} MB, finished", **named) if found["finished"] else tr("{model}: {size:.1f} MB, unfinished", **named))
+    counts, layers = found["cell"] == "counts", found["layers"]
+    click.echo(f"\n{tr('n-grams') if counts else tr('network')}")
+    parts = [tr("{n}-grams", n=n) for n in range(1, len(layers) + 1)] if counts else [tr(part) for part in layers]
+    width = max(12, *map(len, [*parts, tr("all")]))
+    for part, count in zip(parts, layers.values(), strict=True):
+        click.echo(f"  {part:<{width}} {count:>12,}")
+    named = {"symbols": found["vocab_size"], "unit": found["unit"]}
+    what = (
+        tr("n-grams; {symbols:,} symbols of the unit {unit}", **named)
+        if counts
+        else tr("parameters; {symbols:,} symbols of the unit {unit}", **named)
+    )
+    click.echo(f"  {tr('all'):<{width}} {found['parameters']:>12,} {what}")
     if isinstance(corpus, dict) and corpus.keys() >= {"characters", "sources", "train_symbols", "held_out_symbols"}:
-        click.echo(f"\ntext\n  {corpus['characters']:,} characters from {', '.join(corpus['sources'][:5]) or 'Python'}")
-        click.echo(f"  {corpus['train_symbols']:,} symbols learnt from, {corpus['held_out_symbols']:,} held out")
+        sources = ", ".join(corpus["sources"][:5]) or "Python"
+        click.echo(f"\n{tr('text')}\n  " + tr("{characters:,} characters from {sources}", characters=corpus["characters"], sources=sources))
+        symbols = {"learnt": corpus["train_symbols"], "held_out": corpus["held_out_symbols"]}
+        click.echo("  " + tr("{learnt:,} symbols learnt from, {held_out:,} held out", **symbols))
     if found["curve"]:
         losses = [point["loss_nats"] for point in found["curve"] if point["loss_nats"] is not None]  # null: the loss was no number
-        ends = f"{losses[0]:.3f} -> {losses[-1]:.3f}, best {min(losses):.3f}" if losses else "no loss was a number"
+        ends = tr("no loss was a number")
+        if losses:
+            ends = tr("{first:.3f} -> {last:.3f}, best {best:.3f}", first=losses[0], last=losses[-1], best=min(losses))
         width = shutil.get_terminal_size().columns - len(ends) - 4
-        click.echo(f"\ncurve (nats on the unlearnt part)\n  {sparkline(losses, width)}  {ends}")
+        click.echo(f"\n{tr('curve (nats on the unlearnt part)')}\n  {sparkline(losses, width)}  {ends}")
     if found["loss_nats"] is not None:
-        click.echo(
-            f"\nheld out\n  {found['loss_nats']:.4f} nats, {found['bits_per_char']:.4f} bits per character, after {found['steps']:,} steps"
-        )
+        figures = {"nats": found["loss_nats"], "bits": found["bits_per_char"], "steps": found["steps"]}
+        said = tr("{nats:.4f} nats, {bits:.4f} bits per character, after {steps:,} steps", **figures)
+        click.echo(f"\n{tr('held out')}\n  {said}")
     if found["kept"]:
-        click.echo(f"\nkept moments\n  {' '.join(found['kept'])}")
+        click.echo(f"\n{tr('kept moments')}\n  {' '.join(found['kept'])}")

@@ -10,12 +10,15 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, NamedTuple, NoReturn, TextIO
 
 import click
 
 from escriba import __version__
+from escriba.cli.spoken import in_language, lang_option, speak
 from escriba.errors import EscribaError, near_name
+from escriba.language import LANGUAGES, later, tr
 from escriba.training.interrupt import NO_READER
 
 __all__ = ["cli", "main"]
@@ -46,6 +49,8 @@ COMMANDS = {
     "doctor": _Entry("Care", "doctor", "Check this installation, or a model."),
 }
 """Every command: its group in the help, its module, its sentence."""
+GROUPS = (later("Begin"), later("Make"), later("Write"), later("Read"), later("Look"), later("Care"))
+"""In the order of the help."""
 
 
 class _Commands(click.Group):
@@ -59,9 +64,10 @@ class _Commands(click.Group):
         """The command of that name, its module loaded."""
         if name not in COMMANDS:
             near = near_name(name, COMMANDS)
-            raise click.UsageError(f"there is no command {name!r}." + (f" Did you mean {near!r}?" if near else ""), ctx)
+            met = tr("there is no command {name!r}.", name=name)
+            raise click.UsageError(" ".join([met, tr("Did you mean {near!r}?", near=near)] if near else [met]), ctx)
         command: click.Command = getattr(importlib.import_module(f"escriba.cli.{COMMANDS[name].module}"), f"{name}_command")
-        return command
+        return in_language(command)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Runs a command; when the reader of a pipe had enough, that is an end like any other (click would exit with 1)."""
@@ -72,9 +78,9 @@ class _Commands(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The commands, group by group."""
-        for group in dict.fromkeys(entry.group for entry in COMMANDS.values()):
-            with formatter.section(group):
-                formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items() if entry.group == group])
+        for group in GROUPS:
+            with formatter.section(tr(group)):
+                formatter.write_dl([(name, tr(entry.help)) for name, entry in COMMANDS.items() if entry.group == group])
 
 
 @click.group(cls=_Commands, no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -87,6 +93,9 @@ def cli() -> None:
     escriba train book.txt --minutes 5
     escriba generate book --prompt "Once upon a time"
     """
+
+
+cli.params.append(lang_option())
 
 
 class _Stream:
@@ -131,8 +140,12 @@ def main(arguments: list[str] | None = None) -> None:
     for name in ("stdout", "stderr"):
         if not isinstance(getattr(sys, name), _Stream):
             setattr(sys, name, _Stream(getattr(sys, name), talk=name == "stderr"))
+    words = sys.argv[1:] if arguments is None else arguments
+    speak(
+        next((name for name in LANGUAGES if f"--lang={name}" in words or ("--lang", name) in pairwise(words)), None)
+    )  # help is made first
     try:
-        sys.exit(cli.main(arguments, prog_name="escriba", standalone_mode=False, color=_colour()) or 0)
+        sys.exit(in_language(cli).main(arguments, prog_name="escriba", standalone_mode=False, color=_colour()) or 0)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
@@ -142,13 +155,13 @@ def main(arguments: list[str] | None = None) -> None:
         place = f"{error.filename}: " if error.filename is not None else ""
         _fail(f"{place}{error.strerror or error}")
     except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted", err=True)
+        click.echo(tr("interrupted"), err=True)
         sys.exit(130)
 
 
 def _fail(message: str) -> NoReturn:
     first, *rest = message.splitlines() or [""]
-    click.echo("\n".join([click.style("error: ", fg="red", bold=True) + first, *rest]), err=True, color=_colour())
+    click.echo("\n".join([click.style(tr("error: "), fg="red", bold=True) + first, *rest]), err=True, color=_colour())
     sys.exit(1)
 
 

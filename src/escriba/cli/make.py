@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from escriba.cli.options import Decorator, given, json_option, parse_sets, print_json, setting, text_options
+from escriba.cli.spoken import Composed
 from escriba.cli.texts import fetch_first
 from escriba.cli.write import notes_on_stderr
 from escriba.errors import typed
@@ -60,11 +61,14 @@ def corpus_command(texts: tuple[str, ...], examples: int, as_json: bool, **optio
 
 
 def _train_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    described = "; ".join(f"{name}: {preset.purpose}" for name, preset in PRESETS.items())
+    def presets() -> str:
+        described = "; ".join(f"{name}: {tr(preset.purpose)}" for name, preset in PRESETS.items())
+        return tr("Gives every other setting. {described}.", described=described)
+
     options: list[Decorator] = [
         click.option("-o", "--out", metavar="MODEL", help="The model folder. [default: models/ and the name of the text]"),
         click.option(
-            "--preset", default="small", show_default=True, metavar="|".join(PRESETS), help=f"Gives every other setting. {described}."
+            "--preset", default="small", show_default=True, metavar="|".join(PRESETS), cls=Composed, in_words=presets
         ),
         setting(ModelSettings, "cell", no_default=True),
         setting(ModelSettings, "hidden_size", metavar="N", no_default=True),
@@ -164,6 +168,6 @@ def train_command(
         print_json(closed.as_dict())
     if closed.reason == "interrupted":
         own = [word for name, files in (("--val", val), ("--test", test)) for file in files for word in (name, file)]
-        click.echo(f"go on:    {typed('escriba', 'train', *texts, *own, '-o', closed.folder, '--resume')}", err=True)
+        click.echo(f"{tr('go on:'):<9} {typed('escriba', 'train', *texts, *own, '-o', closed.folder, '--resume')}", err=True)
         raise KeyboardInterrupt
-    click.echo(f"try:      {typed('escriba', 'generate', closed.folder)}", err=True)
+    click.echo(f"{tr('try:'):<9} {typed('escriba', 'generate', closed.folder)}", err=True)

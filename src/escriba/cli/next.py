@@ -9,6 +9,7 @@ import click
 
 from escriba.cli.options import json_option, print_json
 from escriba.cli.write import notes_on_stderr
+from escriba.language import tr
 
 __all__ = ["next_command"]
 
@@ -36,7 +37,7 @@ def next_command(model: str, context: str, top: int, file: str | None, at: str |
         found = escriba.api.load(model, at=at).next(context)
     if file is not None:
         found.plot(file, n=min(top, len(found.symbols)))
-        click.echo(f"drawn: {file}", err=True)
+        click.echo(tr("drawn: {file}", file=file), err=True)
     if as_json:
         print_json(found.as_dict(top))
         return

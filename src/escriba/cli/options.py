@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from escriba.cli.spoken import Composed
 from escriba.errors import SettingsError, near_name
 from escriba.language import tr
 from escriba.settings import ModelSettings, SampleSettings, Settings, TextSettings, TrainSettings, field_help, from_typed, near_setting
@@ -26,12 +27,14 @@ def setting(section: type[Settings], name: str, *flags: str, metavar: str | None
     """An option for one setting: ``--hidden-size`` for hidden_size; a value is typed as `settings.from_typed` reads it."""
     names = list(flags) or [f"--{name.replace('_', '-')}"]
     words = [word for word in typing.get_args(section.model_fields[name].annotation) if isinstance(word, str)]
-    text = section.model_fields[name].description if no_default else field_help(section, name)
+
+    def in_words() -> str:
+        return tr(section.model_fields[name].description or "") if no_default else field_help(section, name)
 
     def typed(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Any:
         return None if value is None else from_typed(section, name, value)
 
-    return click.option(*names, name, default=None, callback=typed, metavar="|".join(words) or metavar, help=text)
+    return click.option(*names, name, default=None, callback=typed, metavar="|".join(words) or metavar, cls=Composed, in_words=in_words)
 
 
 def text_options(command: Callable[..., Any]) -> Callable[..., Any]:

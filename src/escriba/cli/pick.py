@@ -16,7 +16,7 @@ import click
 from escriba.cli.write import notes_on_stderr, opened, prompt_from
 from escriba.errors import EscribaError, SettingsError
 from escriba.inference.picking import Choice, Kind, Picker
-from escriba.language import tr
+from escriba.language import later, tr
 from escriba.settings import SampleSettings
 from escriba.text.printed import code_points, printable
 
@@ -31,10 +31,15 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _SINGLE_BLANK = re.compile(rf"(?<=[^{printable(' ')}]){printable(' ')}(?=[^{printable(' ')}])")
 """A blank between the words of a line, which need not be seen."""
 
-_KEYS = """\
+_KEYS = later(
+    """\
   a number takes that choice, Enter the first    =TEXT adds a text of your own (\\n is a line's end)
   s, w, l: symbols, words, lines                 b goes back, t 0.8 draws lines with that temperature
   ? shows this                                   q, or the end of the input, ends and prints the text"""
+)
+
+_KINDS = {"symbol": later("symbol"), "word": later("word"), "line": later("line")}
+"""What is picked at once, in words."""
 
 
 @click.command("write", no_args_is_help=True)
@@ -71,9 +76,9 @@ def write_command(
     if isinstance(sys.stdin, io.TextIOWrapper):  # a pipe may hold anything, and begin with a byte-order mark
         sys.stdin.reconfigure(encoding="utf-8-sig", errors="replace")
     sink = None if out is None else opened(out)
-    click.echo(_KEYS, err=True)
+    click.echo(tr(_KEYS), err=True)
     for notice in picker.notices:
-        click.echo(f"note: {notice}", err=True)
+        click.echo(tr("note: {note}", note=notice), err=True)
     try:
         with notes_on_stderr():
             while _turn(picker):
@@ -95,8 +100,8 @@ def _turn(picker: Picker) -> bool:
     for number, choice in enumerate(choices, start=1):
         click.echo(f"{number:>3}  {_shown(choice, picker.kind)}", err=True)
     if picker.ended:
-        click.echo("the document has ended: b goes back, =TEXT goes on, q ends", err=True)
-    click.echo(f"{picker.kind}> ", nl=False, err=True)
+        click.echo(tr("the document has ended: b goes back, =TEXT goes on, q ends"), err=True)
+    click.echo(f"{tr(_KINDS[picker.kind])}> ", nl=False, err=True)
     said = "" if sys.stdin is None else sys.stdin.readline()
     if not said:
         click.echo(err=True)
@@ -108,22 +113,22 @@ def _turn(picker: Picker) -> bool:
             known = len(picker.notices)
             picker.push(said[1:].replace("\\n", "\n").replace("\\t", "\t"))
             for notice in picker.notices[known:]:
-                click.echo(f"note: {notice}", err=True)
+                click.echo(tr("note: {note}", note=notice), err=True)
         elif word.isdecimal() or not word:
             picker.pick(int(word or 1))
         elif word in ("s", "w", "l"):
             picker.kind = {"s": "symbol", "w": "word", "l": "line"}[word]  # type: ignore[assignment]
         elif word == "b":
             if not picker.back():
-                click.echo("this is where the text began", err=True)
+                click.echo(tr("this is where the text began"), err=True)
         elif word == "t":
             picker.temperature = _number(rest)
         elif word == "q":
             return False
         else:
-            click.echo(_KEYS, err=True)
+            click.echo(tr(_KEYS), err=True)
     except (EscribaError, ValueError) as error:  # of thousands of digits Python makes no number
-        click.echo(f"error: {error}", err=True)
+        click.echo(f"{tr('error: ')}{error}", err=True)
     return True
 
 
@@ -133,12 +138,12 @@ def _shown(choice: Choice, kind: Kind) -> str:
     if kind == "symbol":
         end = ""
     elif choice.ends:
-        end = " (end)"
+        end = f" {tr('(end)')}"
     else:
         end = "" if choice.text[-1:].isspace() else "…"  # offered unfinished
     if kind == "line":
         bits = -choice.log_likelihood / max(1, len(choice.text)) / math.log(2)
-        return f"{_SINGLE_BLANK.sub(' ', text)}{end}  {bits:.2f} bits a character"
+        return f"{_SINGLE_BLANK.sub(' ', text)}{end}  {tr('{bits:.2f} bits a character', bits=bits)}"
     return f"{text}{end}  {choice.probability:.1%}"
 
 

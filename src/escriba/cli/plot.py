@@ -14,7 +14,7 @@ import click
 from escriba.cli.score import texts_of
 from escriba.cli.write import notes_on_stderr
 from escriba.errors import SettingsError
-from escriba.language import tr
+from escriba.language import later, tr
 from escriba.outputs.curve import sparkline
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ __all__ = ["plot_command"]
 
 FLAGS = {"n": "--top", "baselines": "--baseline", "source": "--file"}
 """Options of pictures that are typed under another name."""
+
+CURVES = (later("learnt from"), later("choosing part"))
+"""The curves of a training, by their names."""
 
 
 @click.command("plot", no_args_is_help=True)
@@ -64,7 +67,7 @@ def plot_command(model: str, kind: str, file: str | None, at: str | None, encodi
     for name in options:
         kinds = [one for one, known in KINDS.items() if ("text" if name == "source" else name) in known]
         if kind not in kinds:
-            raise click.UsageError(tr("{f} goes with {kinds}", f=FLAGS.get(name, f"--{name}"), kinds=" and ".join(kinds)))
+            raise click.UsageError(tr("{flag} goes with {kinds}", flag=FLAGS.get(name, f"--{name}"), kinds=tr(" and ").join(kinds)))
     loaded = escriba.api.load(model, at=at)
     if source := options.pop("source", None):
         if "text" in options:
@@ -82,7 +85,7 @@ def plot_command(model: str, kind: str, file: str | None, at: str | None, encodi
         return
     with notes_on_stderr():
         loaded.plot(kind, file, **options)
-    click.echo(f"drawn: {file}", err=True)
+    click.echo(tr("drawn: {file}", file=file), err=True)
 
 
 def _in_terminal(model: Model, kind: str, options: dict[str, Any]) -> None:
@@ -92,10 +95,12 @@ def _in_terminal(model: Model, kind: str, options: dict[str, Any]) -> None:
         UsageError: the picture needs one.
     """
     if kind == "curve" and not options:
-        for name, losses in model.run.curves().items():
-            ends = f"{losses[0]:.3f} -> {losses[-1]:.3f} nats a symbol" if losses else "no record"
-            width = shutil.get_terminal_size().columns - len(ends) - 16
-            click.echo(f"{name:<13} {sparkline(losses, width)}  {ends}")
+        curves = {tr(name): losses for name, losses in model.run.curves().items()}
+        wide = max(13, *map(len, curves))
+        for name, losses in curves.items():
+            ends = tr("{first:.3f} -> {last:.3f} nats a symbol", first=losses[0], last=losses[-1]) if losses else tr("no record")
+            width = shutil.get_terminal_size().columns - len(ends) - wide - 3
+            click.echo(f"{name:<{wide}} {sparkline(losses, width)}  {ends}")
     elif kind == "surprisal":
         with notes_on_stderr():
             score = model.score(**options)
@@ -113,7 +118,7 @@ def _baseline(pair: str) -> tuple[str, float]:
     """
     name, _, bits = pair.rpartition("=")
     try:
-        return name or "baseline", float(bits)
+        return name or tr("baseline"), float(bits)
     except ValueError:
         raise SettingsError(
             tr("--baseline {pair!r}", pair=pair), expected=tr('NAME=BITS in bits a character, for example --baseline "n-gram=2.4"')

@@ -49,9 +49,10 @@ def rank_command(model: str, texts: tuple[str, ...], word: str | None, after: st
         print_json([row | {"given": row["text"] == word} for row in rows] if word is not None else rows)
     else:
         for number, score in enumerate(shown, 1):
-            click.echo(f"{number:>6,}  {score.log_likelihood:12.3f} nats  {score.bits_per_char:7.4f} bits per character  {score.text!r}")
+            words = tr("{nats:12.3f} nats  {bits:7.4f} bits per character", nats=score.log_likelihood, bits=score.bits_per_char)
+            click.echo(f"{number:>6,}  {words}  {score.text!r}")
     if place is not None:
-        click.echo(f"{word!r} is number {place:,} of {len(ranked):,} orders", err=True)
+        click.echo(tr("{word!r} is number {place:,} of {orders:,} orders", word=word, place=place, orders=len(ranked)), err=True)
     print_conventions(shown)
 
 
@@ -66,7 +67,7 @@ def _given(texts: tuple[str, ...]) -> list[str]:
     file = TextFile(None, TextSettings().encoding)
     lines = [line for line in lines_in(file.texts()) if line]
     for note in file.notes:
-        click.echo(f"note: {note}", err=True)
+        click.echo(tr("note: {note}", note=note), err=True)
     if not lines:
         raise TextError(tr("standard input holds no text to rank"), expected=tr("texts, one a line"))
     return lines

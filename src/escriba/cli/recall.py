@@ -48,9 +48,9 @@ def recall_command(
     from rich.progress import BarColumn, Progress, TextColumn
 
     console = Console(file=sys.stderr, highlight=False, soft_wrap=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,.0f} characters"))
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn(tr("{task.completed:,.0f} characters")))
     with notes_on_stderr(), Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("looking through the training text", total=None)
+        task = bar.add_task(tr("looking through the training text"), total=None)
         found = loaded.recall(given, against or None, watch=lambda seen: bar.update(task, completed=seen))
     if as_json:
         print_json(found.as_dict())
@@ -67,5 +67,5 @@ def _text_of(file: str, encoding: str | None) -> str:
     text = "".join(piece for one in files for piece in one.texts())
     for one in files:
         for note in one.notes:
-            click.echo(f"note: {note}", err=True)
+            click.echo(tr("note: {note}", note=note), err=True)
     return text

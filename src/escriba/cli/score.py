@@ -64,7 +64,11 @@ def score_command(
     if typical is not None and (after or eos or per_line):
         raise click.UsageError(tr("--typical judges whole texts from nothing: it goes with none of --after, --eos and --per-line"))
     if per_line and (file is None or symbols):
-        raise click.UsageError("--per-line scores the lines of a FILE (- is standard input)" + ", without --symbols" * symbols)
+        raise click.UsageError(
+            tr("--per-line scores the lines of a FILE (- is standard input), without --symbols")
+            if symbols
+            else tr("--per-line scores the lines of a FILE (- is standard input)")
+        )
     for flag, given, needed, there in (("--carry", carry, "--per-line", per_line), ("--top", top > 0, "--symbols", symbols)):
         if given and not there:
             raise click.UsageError(tr("{flag} goes with {needed}", flag=flag, needed=needed))
@@ -86,11 +90,17 @@ def score_command(
     for number, score in enumerate(scores):
         shown = score.text if len(score.text) <= 60 else score.text[:57] + "..."
         share = score.more_surprising_than
-        known = "" if share is None else f"  more surprising than {share:.1%} of {loaded.usual.beside(score.symbols)}"
-        click.echo(
-            f"{score.log_likelihood:12.3f} nats  {score.bits_per_char:7.4f} bits per character  "
-            f"perplexity {score.perplexity:9.3f}  {score.symbols:,} symbols  {shown!r}{known}"
+        line = tr(
+            "{nats:12.3f} nats  {bits:7.4f} bits per character  perplexity {perplexity:9.3f}  {symbols:,} symbols",
+            nats=score.log_likelihood,
+            bits=score.bits_per_char,
+            perplexity=score.perplexity,
+            symbols=score.symbols,
         )
+        line += f"  {shown!r}"
+        if share is not None:
+            line += "  " + tr("more surprising than {share:.1%} of {texts}", share=share, texts=loaded.usual.beside(score.symbols))
+        click.echo(line)
         if verdicts:
             click.echo(f"{'':12} {verdicts[number]}")
         if symbols:
@@ -101,7 +111,7 @@ def score_command(
 def print_conventions(scores: Iterable[Score]) -> None:
     """What was measured, on standard error: a line, or several where unseen symbols make a difference."""
     for line in dict.fromkeys(score.convention for score in scores):
-        click.echo(f"convention: {line}", err=True)
+        click.echo(tr("convention: {convention}", convention=line), err=True)
 
 
 def figures_of(score: Score) -> dict[str, Any]:
@@ -130,13 +140,15 @@ def _names(model: Model, score: Score) -> list[str]:
 
 
 def _print_table(model: Model, score: Score) -> None:
-    click.echo(f"{'symbol':<10} {'bits':>8} {'nats':>8} {'probability':>12} {'rank':>6}" + ("  expected" if score.expected else ""))
+    heads = (tr("symbol"), "bits", "nats", tr("probability"), tr("rank"))
+    first, *others = [max(least, len(head)) for least, head in zip((10, 8, 8, 12, 6), heads, strict=True)]
+    line = [f"{heads[0]:<{first}}", *(f"{head:>{width}}" for head, width in zip(heads[1:], others, strict=True))]
+    click.echo(" ".join(line) + (f"  {tr('expected')}" if score.expected else ""))
     for row in symbols_of(model, score):
         likeliest = ", ".join(f"{printable(one['symbol'])} {one['probability']:.1%}" for one in row.get("expected", ()))
-        click.echo(
-            f"{printable(row['symbol']):<10} {row['surprisal_bits']:8.3f} {row['surprisal_nats']:8.3f} "
-            f"{row['probability']:12.3e} {row['rank']:6,}" + (f"  {likeliest}" if likeliest else "")
-        )
+        figures = (f"{row['surprisal_bits']:.3f}", f"{row['surprisal_nats']:.3f}", f"{row['probability']:.3e}", f"{row['rank']:,}")
+        line = [f"{printable(row['symbol']):<{first}}", *(f"{figure:>{width}}" for figure, width in zip(figures, others, strict=True))]
+        click.echo(" ".join(line) + (f"  {likeliest}" if likeliest else ""))
 
 
 def _print_lines(model: Model, file: str, encoding: str | None, way: dict[str, Any], as_json: bool) -> None:
@@ -150,7 +162,7 @@ def _print_lines(model: Model, file: str, encoding: str | None, way: dict[str, A
         with _bar(found) as move:
             for score in model.score_lines(itertools.chain.from_iterable(each), **way):
                 if not said:
-                    click.echo(f"convention: {score.convention}", err=True)
+                    click.echo(tr("convention: {convention}", convention=score.convention), err=True)
                     said = True
                 if as_json:
                     print_json(score.as_dict())
@@ -161,7 +173,7 @@ def _print_lines(model: Model, file: str, encoding: str | None, way: dict[str, A
                     move()
     finally:
         for note in dict.fromkeys(note for one in found for note in one.notes):
-            click.echo(f"note: {note}", err=True)
+            click.echo(tr("note: {note}", note=note), err=True)
 
 
 @contextmanager
@@ -173,10 +185,10 @@ def _bar(files: list[TextFile]) -> Iterator[Callable[[], None]]:
     console = Console(file=sys.stderr, highlight=False)
     packed = any(one.path is None or one.path.suffix.lower() in (".gz", ".bz2", ".xz") for one in files)
     total = None if packed or not files else sum(one.path.stat().st_size for one in files if one.path is not None)
-    columns = (TextColumn("scoring"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    columns = (TextColumn(tr("scoring")), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     disable = not console.is_terminal or console.is_dumb_terminal or sys.stdout.isatty()
     with Progress(*columns, console=console, transient=True, disable=disable, redirect_stdout=False, redirect_stderr=False) as bar:
-        task = bar.add_task("scoring", total=total)
+        task = bar.add_task("", total=total)
         yield lambda: bar.update(task, completed=sum(one.size for one in files))
 
 
@@ -208,5 +220,5 @@ def texts_of(file: str, encoding: str | None) -> list[str]:
             texts = ["".join(one.texts()) for one in found]
             notes = [note for one in found for note in one.notes]
     for note in notes:
-        click.echo(f"note: {note}", err=True)
+        click.echo(tr("note: {note}", note=note), err=True)
     return texts

@@ -34,7 +34,7 @@ class _Texts(click.Group):
             click.UsageError: there is none; the word may be a text's name.
         """
         if args[0] not in self.commands:
-            raise click.UsageError(tr("there is no command {args!r}. A text is fetched by: escriba texts get {args}", args=args[0]), ctx)
+            raise click.UsageError(tr("there is no command {name!r}. A text is fetched by: escriba texts get {name}", name=args[0]), ctx)
         return super().resolve_command(ctx, args)
 
 
@@ -61,10 +61,11 @@ def texts_command(ctx: click.Context, as_json: bool) -> None:
         return
     width = max(map(len, KNOWN))
     for text in KNOWN.values():
-        here = "  (fetched)" if cached_file(text) is not None else ""
-        click.echo(f"{text.name:<{width}}  {text.language}  {text.bytes / 1e6:4.1f} MB  {text.title}; {text.author}{here}")
-        click.echo(f"{'':<{width}}  {text.licence}; {text.encoding}" + (f"; read with {text.how}" if text.how else ""))
-    click.echo("\nfetch one: escriba texts get NAME; or use it at once: escriba train text:NAME", err=True)
+        here = f"  ({tr('fetched')})" if cached_file(text) is not None else ""
+        click.echo(f"{text.name:<{width}}  {text.language}  {text.bytes / 1e6:4.1f} MB  {tr(text.title)}; {tr(text.author)}{here}")
+        how = f"; {tr('read with {options}', options=text.how)}" if text.how else ""
+        click.echo(f"{'':<{width}}  {tr(text.licence)}; {text.encoding}{how}")
+    click.echo("\n" + tr("fetch one: escriba texts get NAME; or use it at once: escriba train text:NAME"), err=True)
 
 
 @texts_command.command("get", no_args_is_help=True)
@@ -85,7 +86,7 @@ def get_command(names: tuple[str, ...], out: str | None, as_json: bool) -> None:
     sources = [name if is_fetched(name) else PREFIX + known(name).name for name in names]
     if out is not None and len(sources) > 1 and not Path(out).is_dir():
         raise SettingsError(
-            tr("-o {out} for {sources} texts", out=out, sources=len(sources)), expected=tr("a folder that is there, or one text alone")
+            tr("-o {file} for {texts} texts", file=out, texts=len(sources)), expected=tr("a folder that is there, or one text alone")
         )
     found = []
     for name, path in zip(sources, _fetched(sources), strict=True):
@@ -123,7 +124,7 @@ def _fetched(sources: list[str]) -> list[Path]:
             number = bar.add_task(source[:60], total=None, visible=False)
             files.append(local_copy(source, _moved(bar, number)))
             if (task := bar.tasks[-1]).completed:
-                console.print(f"fetched {source}: {task.completed:,.0f} bytes", markup=False)
+                console.print(tr("fetched {source}: {size:,.0f} bytes", source=source, size=task.completed), markup=False)
     return files
 
 
@@ -148,10 +149,10 @@ def _copied(file: Path, out: Path) -> Path:
             with contextlib.suppress(OSError):
                 target.unlink(missing_ok=True)
         if isinstance(error, FileExistsError):
-            raise TextError(tr("{target} is there already", target=target), hint=tr("choose another file with -o")) from error
+            raise TextError(tr("{file} is there already", file=target), hint=tr("choose another file with -o")) from error
         if isinstance(error, OSError):
             raise TextError(
-                tr("{target} could not be written: {error}", target=target, error=error.strerror or error),
+                tr("{file} could not be written: {error}", file=target, error=error.strerror or error),
                 hint=tr("choose another file with -o"),
             ) from error
         raise

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 from click.core import ParameterSource
 
-from escriba.language import tr
 from escriba.cli.options import given, json_option, print_json, sampling_options
 from escriba.errors import SettingsError, TextError
+from escriba.language import tr
 from escriba.settings import SampleSettings
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def notes_on_stderr() -> Iterator[None]:
             yield
     finally:
         for message in dict.fromkeys(str(warning.message) for warning in caught):
-            click.echo(f"note: {message}", err=True)
+            click.echo(tr("note: {note}", note=message), err=True)
 
 
 def _length(ctx: click.Context, parameter: click.Parameter, value: str) -> int | None:
@@ -154,15 +154,12 @@ def generate_command(
             for piece in pieces:
                 click.echo(piece, nl=False, file=sink)
             click.echo(file=sink)
-            click.echo(f"seed {seed}", err=True)
+            click.echo(tr("seed {seed}", seed=seed), err=True)
             return
         if length is None and (max_length is None or beam is not None):
+            met = tr("--length none with several texts, --json, --unique, --min-length or --novel")
             raise SettingsError(
-                tr(
-                    "--length none with {what}",
-                    what="--beam" if beam is not None else "several texts, --json, --unique, --min-length or --novel",
-                ),
-                expected=tr("a number of characters, or one text alone"),
+                met if beam is None else tr("--length none with --beam"), expected=tr("a number of characters, or one text alone")
             )
         with notes_on_stderr():
             if beam is not None and length is not None:
@@ -182,7 +179,7 @@ def generate_command(
         if sink is not None:
             sink.close()
     if beam is None and not as_json:
-        click.echo(f"seed {seed}", err=True)
+        click.echo(tr("seed {seed}", seed=seed), err=True)
     if not any(block for _, block in blocks):
         ctx.exit(1)  # a note has said why
 
@@ -194,7 +191,7 @@ def _print(blocks: list[tuple[float | None, list[Text]]], sink: TextIO | None, *
     rule = len(texts) > 1 and not (may_be_lines and all("\n" not in text for text in texts))
     for temperature, block in shown:
         if len(shown) > 1:
-            click.echo(f"--- temperature {temperature:g} ---", file=sink)
+            click.echo(f"--- {tr('temperature {temperature:g}', temperature=temperature)} ---", file=sink)
         for text in block:
             click.echo(text, file=sink)
             if rule:
@@ -218,7 +215,7 @@ def _check_beam(ctx: click.Context, beam: int | None) -> None:
     shown = {name: option for name, option in _ONLY_DRAWN.items() if not _is_default(ctx, name)}
     if shown:
         raise SettingsError(
-            tr("--beam with {values}", values=", ".join(shown.values())), expected=tr("one or the other: a beam search draws nothing")
+            tr("--beam with {options}", options=", ".join(shown.values())), expected=tr("one or the other: a beam search draws nothing")
         )
 
 
@@ -232,7 +229,7 @@ def opened(name: str) -> TextIO:
         return Path(name).open("w", encoding="utf-8", newline="\n", errors="backslashreplace")
     except OSError as error:
         raise TextError(
-            tr("{name} cannot be written: {error}", name=name, error=error.strerror or error), hint=tr("choose another file with -o")
+            tr("{file} cannot be written: {error}", file=name, error=error.strerror or error), hint=tr("choose another file with -o")
         ) from error
 
 
@@ -242,7 +239,9 @@ def prompt_from(name: str) -> str:
         content = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
         text = content.decode("utf-8-sig")
     except OSError as error:
-        raise TextError(tr("{name} cannot be read: {error}", name=name, error=error.strerror or error)) from error
+        raise TextError(tr("{file} cannot be read: {error}", file=name, error=error.strerror or error)) from error
     except UnicodeDecodeError as error:
-        raise TextError(tr("{name}: byte {start} is not UTF-8", name=name, start=error.start), expected=tr("a prompt in UTF-8")) from error
+        raise TextError(
+            tr("{file}: byte {offset} is not UTF-8", file=name, offset=error.start), expected=tr("a prompt in UTF-8")
+        ) from error
     return text.removesuffix("\n").removesuffix("\r")

@@ -187,12 +187,12 @@ def _checked(settings: ModelSettings, weights: Mapping[str, np.ndarray]) -> tupl
         )
     if counts.size and not 1 <= counts.min() <= counts.max() <= MOST_COUNT:
         raise CheckpointError(
-            tr("a count is {counts}", counts=counts.min() if counts.min() < 1 else counts.max()),
-            expected=tr("1 to {MOST_COUNT:,}", MOST_COUNT=MOST_COUNT),
+            tr("a count is {count}", count=counts.min() if counts.min() < 1 else counts.max()),
+            expected=tr("1 to {most:,}", most=MOST_COUNT),
         )
     if discounts.shape != (settings.order, 3) or not ((discounts > 0) & (discounts <= [1, 2, 3])).all():
         raise CheckpointError(
-            tr("the discounts are {tolist!r:.80}", tolist=discounts.tolist()),
-            expected=tr("{order} rows of three numbers, above 0 and up to 1, 2 and 3", order=settings.order),
+            tr("the discounts are {discounts!r:.80}", discounts=discounts.tolist()),
+            expected=tr("{count} rows of three numbers, above 0 and up to 1, 2 and 3", count=settings.order),
         )
     return counts.astype(np.int64, copy=False), discounts.astype(np.float64, copy=False)

@@ -80,7 +80,8 @@ class NGrams:
         self.ends = levels(keys, vocab_size)
         if len(self.ends) - 1 > order:
             raise CheckpointError(
-                tr("the n-grams have up to {ends} symbols", ends=len(self.ends) - 1), expected=tr("at most {order}, the order", order=order)
+                tr("the n-grams have up to {symbols} symbols", symbols=len(self.ends) - 1),
+                expected=tr("at most {order}, the order", order=order),
             )
         self.parents: Ids = keys // vocab_size
         self.symbols: Ids = keys - self.parents * vocab_size
@@ -124,7 +125,7 @@ def _check(keys: Ids, vocab_size: int) -> None:
     if keys.ndim != 1 or keys.dtype != np.int64 or not 0 < len(keys) <= MOST_NODES:
         raise CheckpointError(
             tr("the n-grams' keys are {dtype} of the shape {shape}", dtype=keys.dtype, shape=keys.shape),
-            expected=tr("int64, from 1 to {MOST_NODES:,} of them in a row", MOST_NODES=MOST_NODES),
+            expected=tr("int64, from 1 to {most:,} of them in a row", most=MOST_NODES),
         )
     if keys[0] < 0 or not (keys[1:] > keys[:-1]).all():
         raise CheckpointError(tr("the n-grams' keys do not rise"), expected=tr("numbers from 0, each greater than the one before"))

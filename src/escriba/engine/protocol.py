@@ -224,14 +224,12 @@ class Engine(abc.ABC):
         rows = len(state[0][0])
         if len(array) != rows:
             raise SettingsError(
-                tr("there are ids for {array} rows and a state of {rows}", array=len(array), rows=rows),
+                tr("there are ids for {rows} rows and a state of {state}", rows=len(array), state=rows),
                 expected=tr("the same number of rows"),
             )
         if array.size and (array.min() < 0 or array.max() >= self.vocab_size):
             wrong = array[(array < 0) | (array >= self.vocab_size)].flat[0]
-            raise SettingsError(
-                tr("id {wrong} is not in the vocabulary", wrong=wrong), expected=tr("ids 0 to {vocab_size}", vocab_size=self.vocab_size - 1)
-            )
+            raise SettingsError(tr("id {id} is not in the vocabulary", id=wrong), expected=tr("ids 0 to {last}", last=self.vocab_size - 1))
         return array.astype(np.int64, copy=False)
 
     def checked_draws(self, ids: npt.ArrayLike, state: State, samplings: Sequence[Sampling], uniforms: npt.ArrayLike) -> tuple[Ids, Floats]:
@@ -245,8 +243,8 @@ class Engine(abc.ABC):
         if uniforms_BT.ndim != 2 or len(uniforms_BT) != len(ids_B) or len(samplings) != len(ids_B):
             raise SettingsError(
                 tr(
-                    "{ids_B} rows meet {samplings} samplings and uniforms of the shape {shape}",
-                    ids_B=len(ids_B),
+                    "{rows} rows meet {samplings} samplings and uniforms of the shape {shape}",
+                    rows=len(ids_B),
                     samplings=len(samplings),
                     shape=uniforms_BT.shape,
                 ),

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from escriba.engine.protocol import Array, Engine, State
 from escriba.errors import SettingsError
-from escriba.language import tr
+from escriba.language import later, tr
 from escriba.settings import ModelSettings
 from escriba.weights import state_specs, tensor_specs
 
@@ -126,7 +126,7 @@ class ReferenceEngine(Engine):
         if self.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
             raise SettingsError(tr("dtype is {dtype}", dtype=self.dtype), expected=tr("float32 or float64"))
         if "output.bias" not in weights or np.ndim(weights["output.bias"]) != 1:
-            raise SettingsError(tr("the weights hold no vector 'output.bias'"), expected="the tensors of " + model.cell)
+            raise SettingsError(tr("the weights hold no vector 'output.bias'"), expected=tr("the tensors of {cell}", cell=model.cell))
         self.vocab_size = len(weights["output.bias"])
         arrays = self._checked(weights)
         self._layers = [self._layer(arrays, at) for at in range(model.num_layers)]
@@ -140,12 +140,13 @@ class ReferenceEngine(Engine):
         specs = tensor_specs(self.model, self.vocab_size)
         unknown = sorted(set(weights) - {spec.name for spec in specs})
         if unknown:
-            raise SettingsError(tr("there is a tensor {unknown!r}", unknown=unknown[0]), expected=", ".join(spec.name for spec in specs))
+            raise SettingsError(tr("there is a tensor {name!r}", name=unknown[0]), expected=", ".join(spec.name for spec in specs))
         for spec in specs:
             shape = np.shape(weights[spec.name]) if spec.name in weights else None
             if shape != spec.shape:
-                met = f"the tensor {spec.name!r} " + ("is missing" if shape is None else f"has the shape {shape}")
-                raise SettingsError(met, expected=tr("the shape {shape}", shape=spec.shape))
+                missing = shape is None
+                met = later("the tensor {name!r} is missing") if missing else later("the tensor {name!r} has the shape {shape}")
+                raise SettingsError(tr(met, name=spec.name, shape=shape), expected=tr("the shape {shape}", shape=spec.shape))
         return {spec.name: np.ascontiguousarray(weights[spec.name], dtype=self.dtype) for spec in specs}
 
     def _layer(self, arrays: Mapping[str, Array], at: int) -> _Layer:

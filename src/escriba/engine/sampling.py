@@ -107,9 +107,7 @@ def filtered(logits: npt.ArrayLike, sampling: Sampling) -> _Floats:
     if sampling.banned:
         wrong = [one for one in sampling.banned if not 0 <= one < len(log_probs_V)]
         if wrong:
-            raise SettingsError(
-                tr("id {wrong} is banned", wrong=wrong[0]), expected=tr("ids 0 to {log_probs_V}", log_probs_V=len(log_probs_V) - 1)
-            )
+            raise SettingsError(tr("id {id} is banned", id=wrong[0]), expected=tr("ids 0 to {last}", last=len(log_probs_V) - 1))
         log_probs_V[list(sampling.banned)] = -np.inf
     top = float(log_probs_V.max())
     if top == -math.inf:

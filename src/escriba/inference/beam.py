@@ -173,7 +173,7 @@ def checked_beams(width: object, length_penalty: object) -> None:
         SettingsError: they are not.
     """
     if isinstance(width, bool) or not isinstance(width, int) or not 1 <= width <= MOST_BEAMS:
-        raise SettingsError(tr("the width of the beam is {width!r}", width=width), expected=tr("1 to {MOST_BEAMS}", MOST_BEAMS=MOST_BEAMS))
+        raise SettingsError(tr("the width of the beam is {width!r}", width=width), expected=tr("1 to {most}", most=MOST_BEAMS))
     if isinstance(length_penalty, bool) or not isinstance(length_penalty, int | float) or not 0.0 <= length_penalty <= 2.0:
         raise SettingsError(tr("length_penalty is {length_penalty!r}", length_penalty=length_penalty), expected=tr("a number from 0 to 2"))
 

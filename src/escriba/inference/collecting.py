@@ -14,7 +14,7 @@ from escriba.inference.drawing import is_certain
 from escriba.inference.ending import checked_begins, checked_length, checked_room
 from escriba.inference.generator import Generated, Generator, Start
 from escriba.inference.reading import as_texts, fresh_seed, uniform_stream
-from escriba.language import tr
+from escriba.language import later, tr
 from escriba.settings import SampleSettings
 
 __all__ = ["Collected", "Wanted", "collect"]
@@ -27,6 +27,14 @@ _LEAST_TRIES = 500
 
 _MOST_AT_ONCE = 256
 """Texts written for a prompt before it is looked at how many of them can be kept."""
+
+_REFUSED = {
+    "too short": later("{count:,} too short"),
+    "too long": later("{count:,} too long"),
+    "there already": later("{count:,} there already"),
+    "not wanted": later("{count:,} not wanted"),
+}
+"""How many texts were not kept, by reason."""
 
 
 @dataclass(frozen=True)
@@ -174,10 +182,11 @@ def collect(
     written = sum(prompt.tried for prompt in open_prompts)
     notice = None
     if len(kept) < samples * len(texts):
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in refused.most_common())
-        why = [f"of {written:,} that were written, {reasons}"] if refused else []
-        why += ["with temperature 0 or top_k 1 a prompt has but one text"] if certain else []
-        notice = f"{len(kept):,} of the {samples * len(texts):,} texts asked for: {'; '.join(why)}"
+        reasons = ", ".join(tr(_REFUSED[reason], count=count) for reason, count in refused.most_common())
+        why = [tr("of {written:,} that were written, {reasons}", written=written, reasons=reasons)] if refused else []
+        why += [tr("with temperature 0 or top_k 1 a prompt has but one text")] if certain else []
+        asked = samples * len(texts)
+        notice = tr("{kept:,} of the {asked:,} texts asked for: {why}", kept=len(kept), asked=asked, why="; ".join(why))
     notices = tuple(dict.fromkeys(notice for prompt in open_prompts for notice in prompt.start.notices))
     return Collected(kept, written, dict(refused), notice, notices)
 

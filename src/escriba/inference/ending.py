@@ -166,7 +166,7 @@ def checked_begins(begins: object) -> str:
     """
     if not isinstance(begins, str):
         raise SettingsError(
-            tr("begins is {begins!r:.60}, of type {__name__}", begins=begins, __name__=type(begins).__name__), expected=tr("a text (str)")
+            tr("begins is {begins!r:.60}, of type {type}", begins=begins, type=type(begins).__name__), expected=tr("a text (str)")
         )
     return begins
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from escriba.engine.protocol import Engine, Floats, Ids, State, join_states
 from escriba.errors import SettingsError, TextError
 from escriba.inference.reading import Reader
-from escriba.language import tr
+from escriba.language import later, tr
 from escriba.text.corpus import Corpus
 from escriba.text.tokenizer import ByteTokenizer, CharTokenizer, Tokenizer
 
@@ -124,26 +124,32 @@ def measure(
         UnknownSymbolError: a symbol is unseen, and the vocabulary has no ``<unk>``.
     """
     if protocol not in PROTOCOLS:
-        raise SettingsError(tr("protocol is {protocol!r}", protocol=protocol), expected=" or ".join(PROTOCOLS))
+        raise SettingsError(
+            tr("protocol is {protocol!r}", protocol=protocol), expected=tr("{one} or {other}", one=PROTOCOLS[0], other=PROTOCOLS[1])
+        )
     for name, value, most in (("window", window, 10**9), ("lanes", lanes, MOST_LANES)):
         if (value is not None or name == "window") and (isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most):
             raise SettingsError(tr("{name} is {value!r}", name=name, value=value), expected=tr("a whole number, 1 to {most:,}", most=most))
-    if part.is_documents != (tokenizer.eos_id is not None):
-        forms = ("documents", "one stream") if part.is_documents else ("one stream", "documents")
+    if part.is_documents and tokenizer.eos_id is None:
         raise TextError(
-            tr("the text is {forms}, and the model is one of {forms2}", forms=forms[0], forms2=forms[1]),
-            expected=tr("{forms}, read as the model's text was", forms=forms[1]),
+            tr("the text is documents, and the model is one of one stream"), expected=tr("one stream, read as the model's text was")
+        )
+    if tokenizer.eos_id is not None and not part.is_documents:
+        raise TextError(
+            tr("the text is one stream, and the model is one of documents"), expected=tr("documents, read as the model's text was")
         )
     reader, encoded = Reader(engine, tokenizer), part.encode(tokenizer)
     ids_N, lengths_V = np.asarray(encoded.with_ends() if protocol == "window" else encoded.ids), characters_by_id(tokenizer)
     unseen = 0 if tokenizer.unk_id is None else int((ids_N == tokenizer.unk_id).sum())
     size = sum(len(piece.encode("utf-8", "surrogatepass")) for piece in part.pieces)
-    seen = f"; {unseen:,} unseen scored as <unk>" if unseen else "; no unseen symbols"
+    seen = tr("{count:,} unseen scored as <unk>", count=unseen) if unseen else tr("no unseen symbols")
     told = progress or (lambda done, of: None)
     first_characters = first_bytes = 0
     if protocol == "window":
         if len(ids_N) < 2:
-            raise TextError(tr("a text of {ids_N} symbols has none to foretell from another", ids_N=len(ids_N)), expected=tr("2 or more"))
+            raise TextError(
+                tr("a text of {symbols} symbols has none to foretell from another", symbols=len(ids_N)), expected=tr("2 or more")
+            )
         if tokenizer.eos_id is None:  # the first symbol is not scored
             left = part.pieces[0][:1] if tokenizer.kind == "byte" else tokenizer.decode(ids_N[:1])
             first_characters, first_bytes = len(left), 1 if tokenizer.kind == "byte" else len(left.encode("utf-8", "surrogatepass"))
@@ -151,32 +157,38 @@ def measure(
         nats_K = _windows(engine, ids_N, window, told)
         scored_N = ids_N[1:]
         is_stream = tokenizer.eos_id is None
-        first = "the text's first symbol not" if is_stream else "documents one after another, the <eos> after each counted"
-        line = (
-            f"fresh windows of {window:,} symbols laid end to end, each from a state of zero, all scored; {first}{seen}; "
-            "standard error over windows"
-        )
+        line = [
+            tr("fresh windows of {window:,} symbols laid end to end, each from a state of zero, all scored", window=window),
+            tr("the text's first symbol not") if is_stream else tr("documents one after another, the <eos> after each counted"),
+            seen,
+            tr("standard error over windows"),
+        ]
     elif encoded.offsets is not None:
         starts = encoded.offsets[:-1]
         nats_K = _documents(reader, [encoded.document(i) for i in range(encoded.count)], told)
         symbols_K = np.diff(encoded.offsets) + 1
-        line = f"every document from its beginning, <eos> counted{seen}; standard error over documents"
+        line = [tr("every document from its beginning, <eos> counted"), seen, tr("standard error over documents")]
         characters_K = np.add.reduceat(lengths_V[ids_N], starts)
-        return Measured(nats_K, symbols_K, characters_K, part.characters, size, unseen, line)
+        return Measured(nats_K, symbols_K, characters_K, part.characters, size, unseen, "; ".join(line))
     else:
         lanes = _lanes(len(ids_N), tokenizer.vocab_size, lanes)
         block = next(size for size in BLOCKS if size == BLOCKS[-1] or size * BLOCKS_WANTED <= len(ids_N))
         nats_K = _stream(reader, ids_N, lanes, block, told)
         scored_N = ids_N
-        apart = "" if lanes == 1 else f" in {lanes} lanes read at once, each but the first after {WARM_UP} symbols unscored"
-        line = (
-            f"every symbol from the beginning, state carried{apart}; first symbol by the training text's frequencies, plus one{seen}; "
-            f"standard error over blocks of {block:,} symbols"
+        apart = later(
+            "every symbol from the beginning, state carried in {lanes} lanes read at once, "
+            "each but the first after {symbols} symbols unscored"
         )
+        line = [
+            tr("every symbol from the beginning, state carried") if lanes == 1 else tr(apart, lanes=lanes, symbols=WARM_UP),
+            tr("first symbol by the training text's frequencies, plus one"),
+            seen,
+            tr("standard error over blocks of {block:,} symbols", block=block),
+        ]
     borders = np.arange(0, len(scored_N), block)
     symbols_K = np.diff(np.append(borders, len(scored_N)))
     characters_K = np.add.reduceat(lengths_V[scored_N], borders)
-    return Measured(nats_K, symbols_K, characters_K, part.characters - first_characters, size - first_bytes, unseen, line)
+    return Measured(nats_K, symbols_K, characters_K, part.characters - first_characters, size - first_bytes, unseen, "; ".join(line))
 
 
 def characters_by_id(tokenizer: Tokenizer) -> Floats:

@@ -80,15 +80,13 @@ def load_fingerprint(folder: Path) -> Hashes | None:
     try:
         return _read(path)
     except CheckpointError as error:
-        hint = error.hint or "delete the file: the text is read again then"
+        hint = error.hint or tr("delete the file: the text is read again then")
         raise CheckpointError(error.met, expected=error.expected, hint=hint) from error
 
 
 def _read(path: Path) -> Hashes:
     if (size := path.stat().st_size) > MOST_BYTES:
-        raise CheckpointError(
-            tr("{path} has {size:,} bytes", path=path, size=size), expected=tr("at most {MOST_BYTES:,}", MOST_BYTES=MOST_BYTES)
-        )
+        raise CheckpointError(tr("{path} has {size:,} bytes", path=path, size=size), expected=tr("at most {most:,}", most=MOST_BYTES))
     arrays, metadata = read_tensors(path)
     for name, value in _binding(path.parent).items():
         if (met := metadata.pop(name, None)) != value:

@@ -137,7 +137,7 @@ class _Scoring:
                 break
             if not isinstance(text, str):
                 raise TextError(
-                    tr("line {number:,} is {text!r:.60}, of type {__name__}", number=number, text=text, __name__=type(text).__name__),
+                    tr("line {number:,} is {text!r:.60}, of type {type}", number=number, text=text, type=type(text).__name__),
                     expected=tr("lines, each a string"),
                 )
             try:

@@ -150,7 +150,7 @@ class Picker:
         if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= len(choices):
             raise SettingsError(
                 tr("there is no choice {number!r}", number=number),
-                expected=tr("1 to {choices}", choices=len(choices)) if choices else tr("the way back, or the end"),
+                expected=tr("1 to {most}", most=len(choices)) if choices else tr("the way back, or the end"),
             )
         settings = self._writer.settings
         self._go(choices[number - 1]._branch.fork())

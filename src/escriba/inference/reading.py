@@ -21,7 +21,7 @@ import numpy as np
 from escriba.engine.protocol import Engine, Floats, Ids, Reading, State, reading_of, state_rows
 from escriba.engine.sampling import log_softmax
 from escriba.errors import SettingsError
-from escriba.language import tr
+from escriba.language import tr, trn
 from escriba.text.tokenizer import CharTokenizer, Tokenizer, WordTokenizer
 
 __all__ = ["Position", "Reader", "as_texts", "fresh_seed", "uniform_stream"]
@@ -67,9 +67,9 @@ class Reader:
         if engine.vocab_size != tokenizer.vocab_size:
             raise SettingsError(
                 tr(
-                    "the model has {vocab_size} symbols and the tokenizer {vocab_size2}",
-                    vocab_size=engine.vocab_size,
-                    vocab_size2=tokenizer.vocab_size,
+                    "the model has {model} symbols and the tokenizer {tokenizer}",
+                    model=engine.vocab_size,
+                    tokenizer=tokenizer.vocab_size,
                 ),
                 expected=tr("a model and a tokenizer of the same vocabulary"),
             )
@@ -186,10 +186,17 @@ class Reader:
         """A sentence that names the symbols of a prompt which the model has never seen."""
         total = sum(unknown.values())
         first = list(unknown.items())[:_MOST_NAMED]
-        named = ", ".join(repr(symbol) + (f" ({count} times)" if count > 1 else "") for symbol, count in first)
-        more = f" and {len(unknown) - _MOST_NAMED} others" if len(unknown) > _MOST_NAMED else ""
-        things = "1 symbol of the prompt is" if total == 1 else f"{total} symbols of the prompt are"
-        return f"{things} not in the model's vocabulary and read as <unk>: {named}{more}"
+        named = ", ".join(
+            tr("{symbol!r} ({count} times)", symbol=symbol, count=count) if count > 1 else repr(symbol) for symbol, count in first
+        )
+        if len(unknown) > _MOST_NAMED:
+            named = tr("{named} and {count} others", named=named, count=len(unknown) - _MOST_NAMED)
+        return trn(
+            "{n} symbol of the prompt is not in the model's vocabulary and read as <unk>: {named}",
+            "{n} symbols of the prompt are not in the model's vocabulary and read as <unk>: {named}",
+            total,
+            named=named,
+        )
 
     @property
     def banned(self) -> tuple[int, ...]:
@@ -226,14 +233,14 @@ def as_texts(value: object, name: str) -> list[str]:
     """
     if not isinstance(value, Iterable):
         raise SettingsError(
-            tr("{name} is {value!r}, of type {__name__}", name=name, value=value, __name__=type(value).__name__),
+            tr("{name} is {value!r}, of type {type}", name=name, value=value, type=type(value).__name__),
             expected=tr("a text (str), or several"),
         )
     texts = [value] if isinstance(value, str) else list(value)
     for text in texts:
         if not isinstance(text, str):
             raise SettingsError(
-                tr("{name} holds {text!r}, of type {__name__}", name=name, text=text, __name__=type(text).__name__),
+                tr("{name} holds {text!r}, of type {type}", name=name, text=text, type=type(text).__name__),
                 expected=tr("texts (str)"),
             )
     return texts

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from escriba.errors import SettingsError, TextError
 from escriba.inference.lines import lines_in
 from escriba.inference.verbatim import SEED_LENGTH, find_matches
-from escriba.language import tr
+from escriba.language import later, tr
 from escriba.text.plain import LINE_END, split
 
 __all__ = ["LENGTHS", "Passage", "Recall", "RecalledLine", "recall"]
@@ -104,20 +104,34 @@ class Recall:
     def __str__(self) -> str:
         one = self.longest
         if one is None:
-            found = ["longest verbatim passage: none; not one character of the text stands in the training text"]
+            found = [tr("longest verbatim passage: none; not one character of the text stands in the training text")]
         else:
-            where = f"document {one.line:,} of those that were learnt" if self.is_documents else f"line {one.line:,}"
+            where = (
+                later("in the training text in document {number:,} of those that were learnt: {text}")
+                if self.is_documents
+                else later("in the training text in line {number:,}: {text}")
+            )
             found = [
-                f"longest verbatim passage: {one.length:,} of {len(self.text):,} characters, at character {one.start:,}",
+                tr(
+                    "longest verbatim passage: {length:,} of {all:,} characters, at character {start:,}",
+                    length=one.length,
+                    all=len(self.text),
+                    start=one.start,
+                ),
                 f"  {_shown(one.passage)}",
-                f"  in the training text in {where}: {_shown(one.line_text)}",
+                "  " + tr(where, number=one.line, text=_shown(one.line_text)),
             ]
         if self.novel_share:
-            found += ["", "stretches that do not stand in the training text:"]
+            found += ["", tr("stretches that do not stand in the training text:")]
         for length, share in self.novel_share.items():
-            found.append(f"{length:5} characters {100 * share:6.1f} %  {'█' * round(BAR * share)}".rstrip())
-        known = "document, or line of one" if self.is_documents else "line"
-        found += ["", f"lines: {self.new_lines:,} of {len(self.lines):,} new (+); = stands in the training text as a whole {known}"]
+            told = tr("{length:5} characters {percent:6.1f} %", length=length, percent=100 * share)
+            found.append(f"{told}  {'█' * round(BAR * share)}".rstrip())
+        known = (
+            later("lines: {new:,} of {all:,} new (+); = stands in the training text as a whole document, or line of one")
+            if self.is_documents
+            else later("lines: {new:,} of {all:,} new (+); = stands in the training text as a whole line")
+        )
+        found += ["", tr(known, new=self.new_lines, all=len(self.lines))]
         return "\n".join([*found, *map(_marked, self.lines)])
 
 
@@ -144,15 +158,13 @@ def recall(
         SettingsError: `least` is below 12.
     """
     if not isinstance(text, str):
-        raise TextError(
-            tr("the text is {text!r:.60}, of type {__name__}", text=text, __name__=type(text).__name__), expected=tr("a string")
-        )
+        raise TextError(tr("the text is {text!r:.60}, of type {type}", text=text, type=type(text).__name__), expected=tr("a string"))
     if isinstance(training, str) or not isinstance(training, Sequence):
         raise TextError(
             tr("the training text is {training!r:.60}", training=training), expected=tr("a list of strings: its pieces, or its documents")
         )
     if not isinstance(least, int) or least < SEED_LENGTH:
-        raise SettingsError(tr("least is {least!r}", least=least), expected=tr("{SEED_LENGTH} or more", SEED_LENGTH=SEED_LENGTH))
+        raise SettingsError(tr("least is {least!r}", least=least), expected=tr("{least} or more", least=SEED_LENGTH))
     short = [length for length in LENGTHS if length < SEED_LENGTH]
     matches = find_matches(text, training, lengths=short, documents=documents, watch=watch)
     shares = {length: float(1.0 - matches.found[length].mean()) for length in short if length <= len(text)}

@@ -138,7 +138,7 @@ class Scorer:
             UnknownSymbolError: as for `score`.
             SettingsError: as for `score`.
         """
-        every = [self._encoded(text, eos) for text in as_texts(texts, "the texts")]
+        every = [self._encoded(text, eos) for text in as_texts(texts, tr("the texts"))]
         position, after_context = self._after(after)
         readings = self._reader.look_many(position, [encoded.ids for encoded in every], ranks=True)
         return [self._scored(encoded, reading, after_context, eos) for encoded, reading in zip(every, readings, strict=True)]
@@ -202,31 +202,36 @@ def convention_of(tokenizer: Tokenizer, *, after: bool, eos: bool, unknown: int 
         lines: how lines follow one another; None: it was one text.
     """
     documents = tokenizer.eos_id is not None
-    state = {
-        None: "every symbol from the beginning, state carried",
-        "reset": "every symbol of each line, each line from the beginning"
-        + (" of the context" if after else "")
-        + ", nothing carried over",
-        "carry": "every symbol, state carried from line to line as through one text",
-    }[lines]
-    if documents and lines == "carry":
-        first = "first symbol of each line after <eos>" + (", before the first line the context given" if after else "")
+    if lines is None:
+        state = tr("every symbol from the beginning, state carried")
+    elif lines == "carry":
+        state = tr("every symbol, state carried from line to line as through one text")
     elif after:
-        first = "first symbol after the context given"
+        state = tr("every symbol of each line, each line from the beginning of the context, nothing carried over")
+    else:
+        state = tr("every symbol of each line, each line from the beginning, nothing carried over")
+    if documents and lines == "carry" and after:
+        first = tr("first symbol of each line after <eos>, before the first line the context given")
+    elif documents and lines == "carry":
+        first = tr("first symbol of each line after <eos>")
+    elif after:
+        first = tr("first symbol after the context given")
     elif documents:
-        first = "first symbol as the first of a document"
+        first = tr("first symbol as the first of a document")
     else:
-        first = "first symbol by the training text's frequencies, plus one"
+        first = tr("first symbol by the training text's frequencies, plus one")
     if unknown is not None:
-        unseen = "no unseen symbols" if unknown == 0 else f"{unknown} unseen scored as <unk>"
+        unseen = tr("no unseen symbols") if unknown == 0 else tr("{count} unseen scored as <unk>", count=unknown)
     elif tokenizer.knows_everything:
-        unseen = "no symbol is unseen"
+        unseen = tr("no symbol is unseen")
     else:
-        unseen = "unseen symbols are refused" if tokenizer.unk_id is None else "unseen symbols scored as <unk>"
-    end = ("; <eos> counted" if eos else "; <eos> not counted") if documents else ""
-    if lines is not None and not documents:
-        end = "; the line feed after each line counted" if lines == "carry" else "; line ends not counted"
-    return f"{state}; {first}; {unseen}{end}; in nats unless bits are named"
+        unseen = tr("unseen symbols are refused") if tokenizer.unk_id is None else tr("unseen symbols scored as <unk>")
+    told = [state, first, unseen]
+    if documents:
+        told.append(tr("<eos> counted") if eos else tr("<eos> not counted"))
+    elif lines is not None:
+        told.append(tr("the line feed after each line counted") if lines == "carry" else tr("line ends not counted"))
+    return "; ".join([*told, tr("in nats unless bits are named")])
 
 
 def orders_of(symbols: Iterable[str]) -> list[str]:
@@ -240,10 +245,10 @@ def orders_of(symbols: Iterable[str]) -> list[str]:
         counts = Counter(given)
         number = math.factorial(len(given)) // math.prod(math.factorial(count) for count in counts.values())
         raise TextError(
-            tr("{given:.60} has {given2} letters, so {number:,.0f} orders", given="".join(given), given2=len(given), number=number)
+            tr("{word:.60} has {letters} letters, so {orders:,.0f} orders", word="".join(given), letters=len(given), orders=number)
             if given
             else tr("a word without letters has no orders"),
-            expected=tr("1 to {MOST_LETTERS} letters", MOST_LETTERS=MOST_LETTERS),
+            expected=tr("1 to {most} letters", most=MOST_LETTERS),
         )
     found = {"".join(given): None}
 

@@ -21,7 +21,7 @@ from escriba.engine.protocol import Engine, Floats, Ids
 from escriba.errors import CheckpointError, SettingsError, TextError, typed
 from escriba.inference.evaluating import Progress, characters_by_id
 from escriba.inference.reading import Reader
-from escriba.language import tr
+from escriba.language import later, tr
 from escriba.tensorfile import DTYPES, canonical_json, data_sha256, read_json, read_tensors, replace_file
 from escriba.text.encoded import EncodedText
 from escriba.text.tokenizer import ByteTokenizer, Tokenizer
@@ -48,8 +48,8 @@ MOST_SYMBOLS = 300_000
 GROUPS = 8
 """Lengths into which documents are sorted, at most."""
 _CONVENTION = {
-    False: "pieces of the held-out part from the beginning of a word or line, scored from nothing, first symbol by frequencies",
-    True: f"held-out documents from their beginning, of long ones the first {LENGTHS[-1]} symbols; <eos> not counted",
+    False: later("pieces of the held-out part from the beginning of a word or line, scored from nothing, first symbol by frequencies"),
+    True: later("held-out documents from their beginning, of long ones the first 512 symbols; <eos> not counted"),  # LENGTHS[-1]
 }
 
 
@@ -77,7 +77,7 @@ class Typicality:
     """Held-out bits per character by length.
 
     Attributes:
-        convention: what was measured, in a line.
+        convention: what was measured, in a line: English, as the file has it, and said by `tr`.
         groups: one or more, the shortest texts first.
     """
 
@@ -112,9 +112,10 @@ class Typicality:
         """The held-out texts beside which one of a length is judged, in words."""
         first, last = self.groups[0].length, self.groups[-1].length
         if first <= length <= last:
-            return "held-out texts of about this length"
-        end, kind = (first, "shortest") if length < first else (last, "longest")
-        return f"held-out texts of about {end:,.0f} symbols, the {kind} that were measured"
+            return tr("held-out texts of about this length")
+        if length < first:
+            return tr("held-out texts of about {symbols:,.0f} symbols, the shortest that were measured", symbols=first)
+        return tr("held-out texts of about {symbols:,.0f} symbols, the longest that were measured", symbols=last)
 
     def is_alarm(self, bits_per_char: float, length: int, at: float) -> bool:
         """Whether a text surprises more than all but the share `at` of held-out texts of about its length."""
@@ -129,8 +130,9 @@ class Typicality:
         below, above, weight = self._around(length)
         usable = [one for one in ATS if one * (min(below.fitted, above.fitted) + 1) > 1.0]
         if isinstance(at, bool) or at not in usable:
-            few = f": there are quantiles of {min(below.fitted, above.fitted):,} texts of about {length:,} symbols" if at in ATS else ""
-            raise SettingsError(tr("at is {at!r}{few}", at=at, few=few), expected="one of " + ", ".join(map(str, usable)))
+            few = later("at is {at!r}: there are quantiles of {texts:,} texts of about {symbols:,} symbols")
+            met = tr(few, at=at, texts=min(below.fitted, above.fitted), symbols=length) if at in ATS else tr("at is {at!r}", at=at)
+            raise SettingsError(met, expected=tr("one of {choices}", choices=", ".join(map(str, usable))))
         nearest = below if weight < 0.5 else above
         return nearest.alarms[ATS.index(at)], nearest.pieces
 
@@ -168,52 +170,44 @@ class Typicality:
         Raises:
             CheckpointError: a key is missing or unknown, or a number is of the wrong kind or out of its range.
         """
-        _keys(value, {"convention", "levels", "ats", "groups"}, "it")
-        if not isinstance(value["convention"], str) or len(value["convention"]) > 1000 or "\n" in value["convention"]:
-            raise CheckpointError(tr("its convention is no line of text"))
-        if value["levels"] != list(LEVELS) or value["ats"] != list(ATS):
-            raise CheckpointError(tr("its levels are others"), expected=tr("{LEVELS} and {ATS}", LEVELS=list(LEVELS), ATS=list(ATS)))
-        groups = value["groups"]
-        if not isinstance(groups, list) or not 1 <= len(groups) <= 100:
-            raise CheckpointError(tr("its groups are no list of lengths"), expected=tr("1 to 100 of them"))
+        _keys(value, {"convention", "levels", "ats", "groups"}, later("it holds {value!r:.60}"))
+        convention, groups = value["convention"], value["groups"]
+        _see(isinstance(convention, str) and len(convention) <= 1000 and "\n" not in convention, tr("its convention is no line of text"))
+        kept = tr("{levels} and {ats}", levels=list(LEVELS), ats=list(ATS))
+        _see(value["levels"] == list(LEVELS) and value["ats"] == list(ATS), tr("its levels are others"), kept)
+        are_groups = isinstance(groups, list) and 1 <= len(groups) <= 100
+        _see(are_groups, tr("its groups are no list of lengths"), tr("1 to 100 of them"))
         found = tuple(_group(group) for group in groups)
-        if any(one.length >= other.length for one, other in pairwise(found)):
-            raise CheckpointError(tr("its lengths do not grow"), expected=tr("the shortest first"))
-        return cls(value["convention"], found)
+        _see(all(one.length < other.length for one, other in pairwise(found)), tr("its lengths do not grow"), tr("the shortest first"))
+        return cls(convention, found)
 
 
-def _keys(value: object, names: set[str], what: str) -> None:
-    if not isinstance(value, Mapping) or set(value) != names:
-        raise CheckpointError(
-            tr("{what} holds {value!r:.60}", what=what, value=sorted(value) if isinstance(value, Mapping) else value),
-            expected=f"{sorted(names)}",
-        )
+def _see(right: bool, met: str, expected: str | None = None) -> None:
+    if not right:
+        raise CheckpointError(met, expected=expected)
+
+
+def _keys(value: Any, names: set[str], other: str) -> None:
+    there = isinstance(value, Mapping)
+    _see(there and set(value) == names, tr(other, value=sorted(value) if there else value), f"{sorted(names)}")
 
 
 def _group(value: Any) -> Group:
     """One group of the file, checked."""
-    _keys(value, {"length", "quantiles", "fitted", "pieces", "alarms"}, "a group")
+    _keys(value, {"length", "quantiles", "fitted", "pieces", "alarms"}, later("a group holds {value!r:.60}"))
     length, quantiles, alarms = value["length"], value["quantiles"], value["alarms"]
-    if not _is_number(length) or not 1 <= length <= 1e9:
-        raise CheckpointError(tr("a group's length is {length!r:.60}", length=length), expected=tr("symbols, 1 or more"))
+    long = tr("a group's length is {length!r:.60}", length=length)
+    _see(_is_number(length) and 1 <= length <= 1e9, long, tr("symbols, 1 or more"))
     are_bits = isinstance(quantiles, list) and all(_is_number(one) and 0 <= one <= 1e6 for one in quantiles)
-    if not are_bits or len(quantiles) != len(LEVELS):
-        raise CheckpointError(
-            tr("a group's quantiles are not those of its levels"), expected=tr("{LEVELS} numbers of bits, 0 or more", LEVELS=len(LEVELS))
-        )
-    if sorted(quantiles) != quantiles:
-        raise CheckpointError(tr("a group's quantiles fall"), expected=tr("numbers that never fall"))
+    bits = tr("{count} numbers of bits, 0 or more", count=len(LEVELS))
+    _see(are_bits and len(quantiles) == len(LEVELS), tr("a group's quantiles are not those of its levels"), bits)
+    _see(sorted(quantiles) == quantiles, tr("a group's quantiles fall"), tr("numbers that never fall"))
     for name in ("fitted", "pieces"):
-        if type(value[name]) is not int or not 1 <= value[name] <= 10**9:
-            raise CheckpointError(
-                tr("a group's {name} is {value!r:.60}", name=name, value=value[name]), expected=tr("a whole number, 1 or more")
-            )
+        is_count = type(value[name]) is int and 1 <= value[name] <= 10**9
+        _see(is_count, tr("a group's {name} is {value!r:.60}", name=name, value=value[name]), tr("a whole number, 1 or more"))
     are_counts = isinstance(alarms, list) and all(type(one) is int and 0 <= one <= value["pieces"] for one in alarms)
-    if not are_counts or len(alarms) != len(ATS):
-        raise CheckpointError(
-            tr("a group's alarms are not those of its pieces"),
-            expected=tr("{ATS} whole numbers, 0 to {value}", ATS=len(ATS), value=value["pieces"]),
-        )
+    counts = tr("{count} whole numbers, 0 to {most}", count=len(ATS), most=value["pieces"])
+    _see(are_counts and len(alarms) == len(ATS), tr("a group's alarms are not those of its pieces"), counts)
     return Group(float(length), tuple(map(float, quantiles)), value["fitted"], value["pieces"], tuple(alarms))
 
 
@@ -249,19 +243,13 @@ def measure_typical(
     """
     for name, value, least in (("seed", seed, 0), ("most_symbols", most_symbols, 1)):
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise SettingsError(
-                tr("{name} is {value!r}", name=name, value=value), expected=tr("a whole number, {least} or more", least=least)
-            )
+            whole = tr("a whole number, {least} or more", least=least)
+            raise SettingsError(tr("{name} is {value!r}", name=name, value=value), expected=whole)
     samples = list(_samples(tokenizer, held_out, seed, most_symbols))
     if not samples:
-        raise TextError(
-            tr(
-                "a held-out part of {held_out:,} symbols, of which {held_out2:,} are read, is too short to tell what is typical",
-                held_out=len(held_out),
-                held_out2=min(most_symbols, len(held_out)),
-            ),
-            expected=tr("{FEWEST} words or documents", FEWEST=FEWEST),
-        )
+        short = later("a held-out part of {symbols:,} symbols, of which {read:,} are read, is too short to tell what is typical")
+        met = tr(short, symbols=len(held_out), read=min(most_symbols, len(held_out)))
+        raise TextError(met, expected=tr("{fewest} words or documents", fewest=FEWEST))
     reader, lengths_V = Reader(engine, tokenizer), characters_by_id(tokenizer)
     total, done, groups, others = sum(len(row) for _, rows in samples for row in rows), 0, [], []
     for length, rows in samples:
@@ -372,10 +360,8 @@ def save_typical(folder: Path, typicality: Typicality, sealed: str | None = None
     """
     there = _sealed_in(folder)
     if sealed not in (None, there):
-        raise CheckpointError(
-            tr("{folder} holds other weights than this model, so what is typical for it cannot be kept there", folder=folder),
-            hint=tr("load the model anew, or save this one in a folder of its own"),
-        )
+        other = later("{folder} holds other weights than this model, so what is typical for it cannot be kept there")
+        raise CheckpointError(tr(other, folder=folder), hint=tr("load the model anew, or save this one in a folder of its own"))
     value = {"format": "escriba typical", "format_version": FORMAT_VERSION, "weights_sha256": there, **typicality.to_json()}
     lines = [f"  {canonical_json(name)}: {canonical_json(value[name])}" for name in value]
     replace_file(folder / FILE, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
@@ -397,7 +383,7 @@ def load_typical(folder: Path, sealed: str | None = None) -> Typicality | None:
     value = read_json(path)
     try:
         if not isinstance(value, dict) or value.pop("format", None) != "escriba typical":
-            raise CheckpointError(tr("it is not what Escriba wrote"), expected=tr('"format": "escriba typical"'))
+            raise CheckpointError(tr("it is not what Escriba wrote"), expected='"format": "escriba typical"')
         if (version := value.pop("format_version", None)) != FORMAT_VERSION or type(version) is not int:
             raise CheckpointError(tr("format_version is {version!r:.60}", version=version), expected=f"{FORMAT_VERSION}")
         measured = value.pop("weights_sha256", None)
@@ -410,4 +396,4 @@ def load_typical(folder: Path, sealed: str | None = None) -> Typicality | None:
 
 
 def _again(folder: Path) -> str:
-    return "measure it anew: " + typed("escriba", "evaluate", folder, "--typical")
+    return tr("measure it anew: {command}", command=typed("escriba", "evaluate", folder, "--typical"))

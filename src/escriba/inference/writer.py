@@ -20,7 +20,7 @@ from escriba.errors import SettingsError
 from escriba.inference.drawing import Drawing
 from escriba.inference.ending import Ending, FinishReason, checked_length, checked_stops
 from escriba.inference.reading import Position, Reader, as_texts, fresh_seed, uniform_stream
-from escriba.language import tr
+from escriba.language import later, tr
 from escriba.settings import SampleSettings
 from escriba.text.tokenizer import Tokenizer
 
@@ -156,10 +156,10 @@ class Writer:
         """
         tokenizer = self._reader.tokenizer
         if not 0 <= token < tokenizer.vocab_size or token in self._reader.banned or self.finished is not None:
-            ended = " after the document has ended" if self.finished is not None else ""
+            ended = later("id {id} cannot be written after the document has ended")
             raise SettingsError(
-                tr("id {token} cannot be written{ended}", token=token, ended=ended),
-                expected=tr("ids 0 to {vocab_size}, but for <unk>", vocab_size=tokenizer.vocab_size - 1),
+                tr("id {id} cannot be written", id=token) if self.finished is None else tr(ended, id=token),
+                expected=tr("ids 0 to {last}, but for <unk>", last=tokenizer.vocab_size - 1),
             )
         if token == tokenizer.eos_id:
             self.text += self._decoder.flush()

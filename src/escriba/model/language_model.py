@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from escriba.errors import SettingsError
-from escriba.language import tr
+from escriba.language import later, tr
 from escriba.model.cells import CELLS, GruLayer, Layer, LayerState
 from escriba.settings import ModelSettings
 from escriba.weights import count_parameters, input_size, parameters_by_part, tensor_specs
@@ -25,6 +25,8 @@ __all__ = ["LanguageModel", "ModelState"]
 ModelState = tuple[LayerState, ...]
 """The state of every layer, the first layer first."""
 
+NAMED = {"embedding": later("embedding"), "output": later("output")}
+"""The parts of a network whose names are words."""
 MOST_ONE_HOT = 4096
 MOST_TABULATED = 1024
 """Symbols of which a step looks up the input's product, where its batch holds four times as many: for more, making it costs more."""
@@ -35,7 +37,7 @@ def whole(name: str, value: object, least: int, below: int, what: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or not least <= value < below:
         raise SettingsError(
             tr("{name} is {value!r}", name=name, value=value),
-            expected=tr("a whole number, {least} or more: {what}", least=least, what=what),
+            expected=tr("a whole number, {least} or more: {meaning}", least=least, meaning=what),
         )
     return int(value)
 
@@ -78,23 +80,23 @@ class LanguageModel(nn.Module):
         if settings is not None and not isinstance(settings, ModelSettings):
             raise SettingsError(
                 tr("settings is {settings!r}", settings=settings),
-                expected=tr("ModelSettings"),
+                expected="ModelSettings",
                 hint=tr('single settings go by name: cell="gru", hidden_size=256'),
             )
         self.settings = (settings or ModelSettings()).but(**overrides)
-        vocab_size = whole("vocab_size", vocab_size, 1, 2**31, "symbols, as the tokenizer's vocab_size")
-        seed = whole("seed", seed, 0, 2**63, "the seed of the first weights")
+        vocab_size = whole("vocab_size", vocab_size, 1, 2**31, tr("symbols, as the tokenizer's vocab_size"))
+        seed = whole("seed", seed, 0, 2**63, tr("the seed of the first weights"))
         if self.settings.cell not in CELLS:
             raise SettingsError(
                 tr("cell {cell!r} is no network", cell=self.settings.cell),
-                expected="one of " + ", ".join(CELLS),
+                expected=tr("one of {names}", names=", ".join(CELLS)),
                 hint=tr('escriba.train(..., cell="counts") counts it'),
             )
         self.one_hot = self.settings.embedding_dim is None and not self.settings.codes
         if self.one_hot and vocab_size > MOST_ONE_HOT:
             raise SettingsError(
                 tr("one-hot input of {vocab_size:,} symbols", vocab_size=vocab_size),
-                expected=tr("at most {MOST_ONE_HOT:,}", MOST_ONE_HOT=MOST_ONE_HOT),
+                expected=tr("at most {most:,}", most=MOST_ONE_HOT),
                 hint=tr("use an embedding: embedding_dim=256"),
             )
         self.vocab_size = vocab_size
@@ -190,16 +192,19 @@ class LanguageModel(nn.Module):
         met = {name: tuple(array.shape) for name, array in weights.items()}
         if met != wanted:
             odd = min(set(met.items()) ^ set(wanted.items()))
-            raise SettingsError(tr("these weights are not this network's: {odd} {odd2} stands on one side only", odd=odd[0], odd2=odd[1]))
+            raise SettingsError(
+                tr("these weights are not this network's: {name} {shape} stands on one side only", name=odd[0], shape=odd[1])
+            )
         with torch.no_grad():
             for name, array in weights.items():
                 parameters[name].copy_(torch.from_numpy(np.array(array)))
 
     def summary(self) -> str:
         """The parts, their parameters, and the sum, as a table."""
-        rows = list(parameters_by_part(self.settings, self.vocab_size).items())
+        parts = parameters_by_part(self.settings, self.vocab_size)
+        rows = [(tr(NAMED[name]) if name in NAMED else name, count) for name, count in parts.items()]
         if self.embedding is None:
-            rows.insert(0, (f"one-hot {self.vocab_size}" if self.one_hot else "codes", 0))
-        rows.append(("all", count_parameters(self.settings, self.vocab_size)))
+            rows.insert(0, (tr("one-hot {symbols}", symbols=self.vocab_size) if self.one_hot else tr("codes"), 0))
+        rows.append((tr("all"), count_parameters(self.settings, self.vocab_size)))
         width = max(len(name) for name, _ in rows)
         return "\n".join(f"{name:<{width}}  {count:>12,}" for name, count in rows)

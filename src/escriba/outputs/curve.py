@@ -11,6 +11,8 @@ from html import escape
 from itertools import pairwise
 from typing import NamedTuple
 
+from escriba.language import tr
+
 __all__ = ["Curve", "Line", "sparkline", "svg", "ticks"]
 
 WIDTH, HEIGHT = 640, 220
@@ -111,9 +113,10 @@ def svg(lines: Sequence[Line]) -> str:
         if step == int(step):
             x, _ = place(step, low)
             parts.append(_text(x, HEIGHT - 8, f"{int(step):,}", "middle"))
-    parts.append(_text(4, 12, "nats a symbol", "start"))
-    parts.append(_text(WIDTH - RIGHT, 12, "over the steps", "end"))
-    across = LEFT + 90
+    unit = tr("nats a symbol")
+    parts.append(_text(4, 12, unit, "start"))
+    parts.append(_text(WIDTH - RIGHT, 12, tr("over the steps"), "end"))
+    across = max(LEFT + 90, 20 + 6 * len(unit))
     for line in lines:
         if not line.points:
             continue
@@ -141,5 +144,6 @@ def _text(x: float, y: float, text: str, anchor: str) -> str:
 
 def _described(lines: Sequence[Line]) -> str:
     """The picture for those who hear it."""
-    ends = [f"{line.name} {line.points[-1][1]:.3f} at step {line.points[-1][0]:,.0f}" for line in lines if line.points]
-    return "loss in nats a symbol: " + ", ".join(ends)
+    ends = [(line.name, *line.points[-1]) for line in lines if line.points]
+    told = ", ".join(tr("{line} {loss:.3f} at step {step:,.0f}", line=name, loss=loss, step=step) for name, step, loss in ends)
+    return tr("loss in nats a symbol: {lines}", lines=told)

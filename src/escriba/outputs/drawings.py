@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rich.cells import cell_len
 
+from escriba.language import tr
 from escriba.outputs.figures import BLUE, GREY, drawing, new_figure
 from escriba.outputs.heat import LEGEND, on_white
 from escriba.outputs.plots import shortened
@@ -48,7 +49,7 @@ def architecture(boxes: Sequence[Box], *, title: str, below: str = "") -> Figure
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    with drawing("a picture of the architecture", [title]) as lettering:
+    with drawing(tr("a picture of the architecture"), [title]) as lettering:
         figure = new_figure(6.4, 0.9 + 1.0 * len(boxes))
         axes = figure.add_subplot()
         axes.set_axis_off()
@@ -82,9 +83,8 @@ def _box(axes: object, top: float, box: Box) -> None:
     axes.text(0.6, top - 0.2, box.name, va="center", fontsize=11, fontweight="bold")
     axes.text(0.6, top - 0.46, box.does, va="center", fontsize=9)
     if box.parameters is not None:
-        axes.text(
-            9.4, top - 0.33, f"{box.parameters:,} parameters" if box.parameters else "nothing learnt", va="center", ha="right", fontsize=9
-        )
+        learnt = tr("{count:,} parameters", count=box.parameters) if box.parameters else tr("nothing learnt")
+        axes.text(9.4, top - 0.33, learnt, va="center", ha="right", fontsize=9)
 
 
 class _Cell(NamedTuple):
@@ -97,24 +97,24 @@ class _Cell(NamedTuple):
     bits: float
 
 
-def surprisal_text(pieces: Sequence[str], bits: Sequence[float], *, title: str = "Surprisal", below: str = "") -> Figure:
+def surprisal_text(pieces: Sequence[str], bits: Sequence[float], *, title: str | None = None, below: str = "") -> Figure:
     """A text of which each symbol has the colour of its surprisal, and below it what the colours mean.
 
     Args:
         pieces: the symbols in order; of more than 3,000, or 300 lines, the first are shown, and that is said.
         bits: the surprisal of each.
-        title: above the picture.
+        title: above the picture; None: that it is the surprisal.
         below: what is told under it: the convention.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
     shown = list(pieces[:MOST_SYMBOLS])
-    with drawing("a picture of the surprisal", [title, below, *map(printable, shown)]) as lettering:
+    title = tr("Surprisal") if title is None else title
+    with drawing(tr("a picture of the surprisal"), [title, below, *map(printable, shown)]) as lettering:
         from matplotlib.patches import Rectangle
 
         cells, drawn = _laid_out([(lettering.shown(_as_written(piece)), amount, piece) for piece, amount in zip(shown, bits, strict=False)])
-        more = f" (the first {drawn:,} of {len(pieces):,} symbols)" if len(pieces) > drawn else ""
         lines = max((cell.line for cell in cells), default=0) + 1
         told = textwrap.fill(lettering.shown(below), 110)
         figure = new_figure(9.0, 0.23 * lines + 1.1 + 0.15 * (told.count("\n") + bool(told)))
@@ -135,8 +135,11 @@ def surprisal_text(pieces: Sequence[str], bits: Sequence[float], *, title: str =
             axes.add_patch(Rectangle((6 * place, lines + 1.0), 6, 0.95, facecolor=on_white(amount), edgecolor=GREY, linewidth=0.4))
             last = place == len(LEGEND) - 1
             axes.text(6 * place + 3, lines + 1.47, f"{amount}{'+' * last}", ha="center", va="center", fontsize=8)
-        axes.text(6 * len(LEGEND) + 1.5, lines + 1.47, "surprisal of a symbol, in bits", va="center", fontsize=9)
-        axes.set_title(lettering.shown(shortened(title, 100)) + more)
+        axes.text(6 * len(LEGEND) + 1.5, lines + 1.47, tr("surprisal of a symbol, in bits"), va="center", fontsize=9)
+        heading = lettering.shown(shortened(title, 100))
+        if len(pieces) > drawn:
+            heading = tr("{title} (the first {shown:,} of {total:,} symbols)", title=heading, shown=drawn, total=len(pieces))
+        axes.set_title(heading)
         if told:
             figure.supxlabel(told, fontsize=8)
         return figure

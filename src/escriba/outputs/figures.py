@@ -213,7 +213,7 @@ def checked_file(path: object, *more: str) -> Path:
         )
     if not file.parent.is_dir():
         raise SettingsError(
-            tr("there is no folder {parent!r} for the picture", parent=str(file.parent)), expected=tr("a folder that is there")
+            tr("there is no folder {folder!r} for the picture", folder=str(file.parent)), expected=tr("a folder that is there")
         )
     return file
 

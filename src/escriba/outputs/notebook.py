@@ -11,6 +11,7 @@ from collections.abc import Callable
 from html import escape
 from typing import Any
 
+from escriba.language import tr
 from escriba.outputs.curve import Curve, Line, svg
 from escriba.outputs.page import table
 from escriba.outputs.wording import (
@@ -19,7 +20,9 @@ from escriba.outputs.wording import (
     epoch_line,
     evaluated_line,
     followed,
+    padded,
     sample_heading,
+    step_parts,
     stepped_back_line,
     time_left,
     visible,
@@ -74,7 +77,7 @@ class NotebookDisplay:
         self._behind = False
         self._head: list[tuple[str, str]] = []
         self._closing: list[tuple[str, str]] = []
-        self._done, self._now = 0.0, "learning"
+        self._done, self._now = 0.0, tr("learning")
         self._learnt, self._unlearnt = Curve(), Curve()
         self._measured = ""
         self._warnings: list[str] = []
@@ -109,7 +112,7 @@ class NotebookDisplay:
         if self._failed or self._handle is None:
             return
         if not self._closing:
-            self._now, self._behind = f"broke off: {self._now}", True
+            self._now, self._behind = tr("broke off: {where}", where=self._now), True
         if self._behind:
             try:
                 self._draw(at_once=True)
@@ -141,14 +144,13 @@ class NotebookDisplay:
     def _begun(self, begun: Any) -> None:
         self._begun_with = begun
         self.characters_per_symbol, self._spent_s = begun.characters_per_symbol, begun.spent_s
-        self._head = begun_rows(begun, "the stop button")
+        self._head = begun_rows(begun, tr("the stop button"))
 
     def _progress(self, event: Any) -> None:
         self.loss = followed(self.loss, event.loss_nats)
         self._learnt.add(event.step, self.loss)
         self._done = min(1.0, max(0.0, event.done))
-        loss = "" if self.loss is None else f"loss {self.loss:.3f}"
-        self._now = "  ".join(filter(None, [f"step {event.step:,}", f"epoch {event.epoch:.2f}", loss, time_left(event, self._spent_s)]))
+        self._now = "  ".join(filter(None, [*step_parts(event, self.loss), time_left(event, self._spent_s)]))
 
     def _epoch_ended(self, event: Any) -> None:
         self._measured = epoch_line(event)
@@ -171,22 +173,23 @@ class NotebookDisplay:
 
     def plain(self) -> str:
         """The block as lines of text, for what shows no HTML."""
-        lines = [f"{name:<9} {value}" for name, value in self._head]
+        lines = [f"{padded(name)} {value}" for name, value in self._head]
         if not self._closing:
             lines.append(f"{self._done:4.0%}  {self._now}")
         lines += [self._measured] if self._measured else []
-        lines += [f"warning   {warning}" for warning in self._warnings]
+        lines += [f"{padded(tr('warning'))} {warning}" for warning in self._warnings]
         for sampled in self._sampled:
             lines += [f"-- {sample_heading(sampled)} --", visible(sampled.text)]
-        return "\n".join([*lines, *(f"{name:<9} {value}" for name, value in self._closing)])
+        return "\n".join([*lines, *(f"{padded(name)} {value}" for name, value in self._closing)])
 
     def html(self) -> str:
         """The block as HTML: inline styles and an inline picture, no script, nothing from elsewhere."""
-        curves = [Line("learnt", LEARNT, self._learnt.points), Line("unlearnt part", UNLEARNT, self._unlearnt.points)]
+        curves = [Line(tr("learnt"), LEARNT, self._learnt.points), Line(tr("unlearnt part"), UNLEARNT, self._unlearnt.points)]
         parts = [table(self._head), "" if self._closing else _share_done(self._done, self._now), svg(curves)]
         if self._measured:
             parts.append(f'<div style="opacity:0.75">{escape(self._measured)}</div>')
-        parts += [f'<div style="color:{WARNING}">warning: {escape(warning)}</div>' for warning in self._warnings]
+        warned = [tr("warning: {warning}", warning=warning) for warning in self._warnings]
+        parts += [f'<div style="color:{WARNING}">{escape(warning)}</div>' for warning in warned]
         for sampled in self._sampled:
             parts.append(f'<div style="opacity:0.75;margin-top:0.5em">{escape(sample_heading(sampled))}</div>')
             parts.append(

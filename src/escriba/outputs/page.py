@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import NamedTuple
 
+from escriba.language import language, tr
 from escriba.outputs.heat import LEGEND, RGB, strength
 from escriba.text.printed import printable
 
@@ -75,14 +76,16 @@ def surprisal_page(places: Sequence[Place], figures: Sequence[tuple[str, str]], 
         f'<span tabindex="0" class="b{_step(place.bits)}" data-t="{_attribute(_told(place))}">{_inked(place.piece)}</span>'
         for place in places[:most]
     )
-    rest = f"<p>The first {most:,} of {len(places):,} symbols; the totals are of all.</p>\n" if len(places) > most else ""
+    cut = tr("The first {shown:,} of {total:,} symbols; the totals are of all.", shown=most, total=len(places))
+    rest = f"<p>{_escaped(cut)}</p>\n" if len(places) > most else ""
     key = "".join(f'<span class="b{_step(bits)}">{_legend(bits)}</span>' for bits in LEGEND)
     totals = "".join(f"<dt>{_escaped(name)}</dt><dd>{_escaped(value)}</dd>" for name, value in figures)
     return (
-        '<!DOCTYPE html>\n<html>\n<head>\n<meta charset="utf-8">\n<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f'<!DOCTYPE html>\n<html lang="{language()}">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{_escaped(title)}</title>\n<style>{STYLE}{shades}</style>\n</head>\n<body>\n<h1>{_escaped(title)}</h1>\n"
-        f'<p class="key">bits {key} &#8195;point at a symbol, or press Tab, to see what was expected there</p>\n'
-        f'<div class="text" dir="auto">{text}</div>\n{rest}<dl>{totals}</dl>\n</body>\n</html>\n'
+        f'<p class="key">bits {key} &#8195;{_escaped(tr("point at a symbol, or press Tab, to see what was expected there"))}</p>\n'
+        f'<div class="text" dir="auto" lang="">{text}</div>\n{rest}<dl>{totals}</dl>\n</body>\n</html>\n'
     )
 
 
@@ -98,7 +101,8 @@ def fragment(places: Sequence[Place], figures: Sequence[tuple[str, str]], *, mos
         f'<span style="background:{_shade(strength(place.bits))}" title="{_attribute(_told(place))}">{_inked(place.piece)}</span>'
         for place in places[:most]
     )
-    rest = f'<div style="opacity:0.75">the first {most:,} of {len(places):,} symbols</div>' if len(places) > most else ""
+    cut = tr("the first {shown:,} of {total:,} symbols", shown=most, total=len(places))
+    rest = f'<div style="opacity:0.75">{_escaped(cut)}</div>' if len(places) > most else ""
     key = "".join(f'<span style="background:{_shade(strength(bits))};padding:0 0.5em">{_legend(bits)}</span>' for bits in LEGEND)
     style = "font-family:monospace;white-space:pre-wrap;overflow-wrap:anywhere;line-height:1.6;max-height:30em;overflow:auto"
     text = f'<div dir="auto" style="{style}">{spans}</div>{rest}<div style="margin:0.4em 0">bits {key}</div>' if places else ""
@@ -150,10 +154,13 @@ def table(rows: Sequence[tuple[str, str]], *, title: str = "") -> str:
 
 def _told(place: Place) -> str:
     """What is said of a symbol when the pointer is on it."""
-    rank = "" if place.rank is None else f", rank {place.rank:,}"
-    lines = [f"{printable(place.piece)}  {place.bits:.2f} bits, probability {place.probability:.2%}{rank}"]
+    shown = {"symbol": printable(place.piece), "bits": place.bits, "probability": place.probability}
+    if place.rank is None:
+        lines = [tr("{symbol}  {bits:.2f} bits, probability {probability:.2%}", **shown)]
+    else:
+        lines = [tr("{symbol}  {bits:.2f} bits, probability {probability:.2%}, rank {rank:,}", **shown, rank=place.rank)]
     if place.expected:
-        lines.append("expected:")
+        lines.append(tr("expected:"))
         lines += [f"  {printable(symbol)}  {probability:.2%}" for symbol, probability in place.expected]
     return "\n".join(lines)
 

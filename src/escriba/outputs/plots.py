@@ -17,7 +17,7 @@ import numpy.typing as npt
 from rich.cells import cell_len
 
 from escriba.errors import SettingsError
-from escriba.language import tr
+from escriba.language import later, tr
 from escriba.outputs.curve import Points
 from escriba.outputs.figures import BLUE, GREEN, GREY, ORANGE, PINK, SKY, drawing, new_figure
 from escriba.text.printed import printable
@@ -46,7 +46,7 @@ class Level(NamedTuple):
 
 
 def learning_curves(
-    learnt: Points, unlearnt: Points, *, levels: Sequence[Level] = (), characters_per_symbol: float = 1.0, title: str = "Learning"
+    learnt: Points, unlearnt: Points, *, levels: Sequence[Level] = (), characters_per_symbol: float = 1.0, title: str | None = None
 ) -> Figure:
     """The loss over the steps, in nats a symbol at the left and in bits a character at the right.
 
@@ -55,7 +55,7 @@ def learning_curves(
         unlearnt: (step, nats) of the part that was not.
         levels: results to compare with: the held-out part's, a baseline's.
         characters_per_symbol: of the text; 1 for characters.
-        title: above the picture.
+        title: above the picture; None: that it is learning.
 
     Raises:
         SettingsError: there is nothing to draw.
@@ -66,29 +66,29 @@ def learning_curves(
         raise SettingsError(
             tr("there is no curve to draw: there is no record of losses"), expected=tr("a model that was trained step by step")
         )
-    with drawing("a picture of the learning curve", [title, *(level.name for level in levels)]) as lettering:
+    title = tr("Learning") if title is None else title
+    with drawing(tr("a picture of the learning curve"), [title, *(level.name for level in levels)]) as lettering:
         figure = new_figure(7.0, 4.0)
         axes = figure.add_subplot()
         if learnt:
             steps, losses = zip(*learnt, strict=True)
             axes.plot(steps, losses, color=BLUE, alpha=0.25, linewidth=0.8)
-            axes.plot(steps, _smoothed(losses), color=BLUE, linewidth=1.8, label="learnt from, smoothed")
+            axes.plot(steps, _smoothed(losses), color=BLUE, linewidth=1.8, label=tr("learnt from, smoothed"))
         if unlearnt:
-            axes.plot(
-                *zip(*unlearnt, strict=True), color=ORANGE, marker="o", markersize=4, linewidth=1.2, label="choosing part, not learnt from"
-            )
+            label = tr("choosing part, not learnt from")
+            axes.plot(*zip(*unlearnt, strict=True), color=ORANGE, marker="o", markersize=4, linewidth=1.2, label=label)
         for level, colour, dashes in zip(levels, (GREEN, PINK, SKY, GREY) * len(levels), ("--", "-.", ":") * len(levels), strict=False):
             bits = level.loss_nats / math.log(2.0) / characters_per_symbol
-            named = lettering.shown(f"{level.name}: {level.loss_nats:.3f} nats, {bits:.3f} bits a character")
-            axes.axhline(level.loss_nats, color=colour, linestyle=dashes, linewidth=1.5, label=named)
+            named = tr("{name}: {nats:.3f} nats, {bits:.3f} bits a character", name=level.name, nats=level.loss_nats, bits=bits)
+            axes.axhline(level.loss_nats, color=colour, linestyle=dashes, linewidth=1.5, label=lettering.shown(named))
         shown = [loss for _, loss in (*learnt, *unlearnt)] + [level.loss_nats for level in levels]
         low, high = min(shown), max(shown)
         axes.set_ylim(low - 0.05 * (high - low or 1.0), high + 0.05 * (high - low or 1.0))
-        axes.set_xlabel("step (updates of the weights)")
-        axes.set_ylabel("loss (nats a symbol)")
+        axes.set_xlabel(tr("step (updates of the weights)"))
+        axes.set_ylabel(tr("loss (nats a symbol)"))
         factor = 1.0 / math.log(2.0) / characters_per_symbol
         right = axes.secondary_yaxis("right", functions=(_times(factor), _times(1.0 / factor)))
-        right.set_ylabel("bits a character")
+        right.set_ylabel(tr("bits a character"))
         axes.xaxis.set_major_formatter("{x:,.0f}")
         axes.grid(visible=True, axis="y", alpha=0.25)
         axes.set_title(lettering.shown(title))
@@ -97,7 +97,7 @@ def learning_curves(
 
 
 def next_bars(
-    symbols: Sequence[str], probabilities: npt.ArrayLike, logits: npt.ArrayLike, *, n: int | None = None, title: str = "Next symbol"
+    symbols: Sequence[str], probabilities: npt.ArrayLike, logits: npt.ArrayLike, *, n: int | None = None, title: str | None = None
 ) -> Figure:
     """The next symbol's distribution as the lesson draws it: logits above, probabilities below.
 
@@ -106,19 +106,20 @@ def next_bars(
         probabilities: of each, (V,).
         logits: of each, (V,), up to a constant.
         n: how many of the likeliest, the likeliest first; None: the whole vocabulary in the order of ids, or the likeliest of a large one.
-        title: above the picture.
+        title: above the picture; None: that it is the next symbol.
 
     Raises:
         SettingsError: n is not 1 to 400.
         MissingExtraError: matplotlib is not installed.
     """
     if n is not None and (isinstance(n, bool) or not isinstance(n, int | np.integer) or not 1 <= n <= MOST_BARS):
-        raise SettingsError(tr("n is {n!r}: symbols in the picture", n=n), expected=tr("1 to {MOST_BARS}", MOST_BARS=MOST_BARS))
+        raise SettingsError(tr("n is {n!r}: symbols in the picture", n=n), expected=tr("1 to {most}", most=MOST_BARS))
     shares, heights = np.asarray(probabilities, dtype=np.float64), np.asarray(logits, dtype=np.float64)
     whole = n is None and len(symbols) <= WHOLE
     order = np.arange(len(symbols)) if whole else np.argsort(-shares, kind="stable")[: n or LIKELIEST]
     names = [shortened(printable(symbols[at]), 14) for at in order]
-    with drawing("a picture of the next symbol", [title, *names]) as lettering:
+    title = tr("Next symbol") if title is None else title
+    with drawing(tr("a picture of the next symbol"), [title, *names]) as lettering:
         shown = [lettering.shown(name) for name in names]
         long = max(map(len, shown)) > 2
         figure = new_figure(min(max(6.0, 1.2 + 0.17 * len(shown)), 40.0), 5.8 if long else 5.0)
@@ -127,24 +128,24 @@ def next_bars(
         colours = [ORANGE if place == likeliest else BLUE for place in range(len(shown))]
         _bars(above, heights[order], shown, colours)
         _bars(below, shares[order], shown, colours)
-        above.set_title("Logits", fontsize=10)
-        above.set_ylabel("logit (nats, up to a constant)")
-        of_all = "" if len(shown) == len(symbols) else f" (the {len(shown)} likeliest of {len(symbols):,} symbols)"
-        below.set_title(f"Probabilities{of_all}", fontsize=10)
-        below.set_ylabel("probability (0 to 1)")
-        below.set_xlabel("next symbol")
+        above.set_title(tr("Logits"), fontsize=10)
+        above.set_ylabel(tr("logit (nats, up to a constant)"))
+        of_some = tr("Probabilities (the {shown} likeliest of {total:,} symbols)", shown=len(shown), total=len(symbols))
+        below.set_title(tr("Probabilities") if len(shown) == len(symbols) else of_some, fontsize=10)
+        below.set_ylabel(tr("probability (0 to 1)"))
+        below.set_xlabel(tr("next symbol"))
         below.set_ylim(bottom=0.0)
         figure.suptitle(lettering.shown(title), fontsize=11)
         return figure
 
 
-def embedding_map(vectors: npt.ArrayLike, symbols: Sequence[str], *, title: str = "The embedding as a map") -> Figure:
+def embedding_map(vectors: npt.ArrayLike, symbols: Sequence[str], *, title: str | None = None) -> Figure:
     """Symbols where the first two principal components of their vectors lie, coloured by kind.
 
     Args:
         vectors: of each symbol, (N, E).
         symbols: as many, (N,).
-        title: above the picture.
+        title: above the picture; None: that it is the embedding as a map.
 
     Raises:
         SettingsError: fewer than 3 symbols.
@@ -154,10 +155,11 @@ def embedding_map(vectors: npt.ArrayLike, symbols: Sequence[str], *, title: str 
     """
     points = np.asarray(vectors, dtype=np.float64)
     if len(points) < 3:
-        raise SettingsError(tr("a map of {points} symbols says nothing", points=len(points)), expected=tr("3 symbols or more"))
+        raise SettingsError(tr("a map of {count} symbols says nothing", count=len(points)), expected=tr("3 symbols or more"))
     places, shares = _components(points)
     names = [shortened(printable(symbol), 14) for symbol in symbols]
-    with drawing("a map of the embedding", [title, *names]) as lettering:
+    title = tr("The embedding as a map") if title is None else title
+    with drawing(tr("a map of the embedding"), [title, *names]) as lettering:
         figure = new_figure(7.0, 6.0)
         axes = figure.add_subplot()
         kinds = [kind_of(symbol) for symbol in symbols]
@@ -167,7 +169,8 @@ def embedding_map(vectors: npt.ArrayLike, symbols: Sequence[str], *, title: str 
             members = [place for place, found in enumerate(kinds) if found == kind]
             if not members:
                 continue
-            axes.scatter(places[members, 0], places[members, 1], s=6, color=colour, alpha=0.35, label=f"{kind} ({len(members)})")
+            label = f"{tr(kind)} ({len(members)})"
+            axes.scatter(places[members, 0], places[members, 1], s=6, color=colour, alpha=0.35, label=label)
             for place in members:
                 named = lettering.shown(names[place])
                 axes.annotate(
@@ -183,20 +186,20 @@ def embedding_map(vectors: npt.ArrayLike, symbols: Sequence[str], *, title: str 
                     textcoords="offset points",
                 )
         axes.margins(0.08)
-        axes.set_xlabel(f"first component ({shares[0]:.0%} of the variance)")
-        axes.set_ylabel(f"second component ({shares[1]:.0%} of the variance)")
+        axes.set_xlabel(tr("first component ({share:.0%} of the variance)", share=shares[0]))
+        axes.set_ylabel(tr("second component ({share:.0%} of the variance)", share=shares[1]))
         axes.set_title(lettering.shown(title))
         figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=9, markerscale=3)
         return figure
 
 
 KINDS = {
-    "vowel": ORANGE,
-    "consonant": BLUE,
-    "capital": GREEN,
-    "digit": PINK,
-    "punctuation, blank": GREY,
-    "other": "#000000",
+    later("vowel"): ORANGE,
+    later("consonant"): BLUE,
+    later("capital"): GREEN,
+    later("digit"): PINK,
+    later("punctuation, blank"): GREY,
+    later("other"): "#000000",
 }
 """The kinds of symbols on a map, each with its colour; each symbol is written there too, so that none depends on its colour."""
 

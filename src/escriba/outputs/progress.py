@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
+from escriba.language import tr
 from escriba.outputs.notebook import NotebookDisplay, in_notebook
 from escriba.outputs.wording import (
     begun_rows,
@@ -23,7 +24,9 @@ from escriba.outputs.wording import (
     epoch_line,
     evaluated_line,
     followed,
+    padded,
     sample_heading,
+    step_parts,
     stepped_back_line,
     time_left,
     visible,
@@ -99,7 +102,7 @@ class ProgressDisplay:
 
     def _rows(self, rows: list[tuple[str, str]]) -> None:
         for name, value in rows:
-            self._print(Text.assemble((f"{name:<9} ", "bold"), value))
+            self._print(Text.assemble((f"{padded(name)} ", "bold"), value))
 
     def _print(self, what: str | Text) -> None:
         self.console.print(what, markup=False)
@@ -112,16 +115,16 @@ class ProgressDisplay:
             bar = () if self.console.width < NARROW else (BarColumn(bar_width=None),)
             columns = (TextColumn("{task.description}"), *bar, TextColumn("{task.fields[left]}"))
             self._bar = Progress(*columns, console=self.console, transient=True, expand=True)
-            self._task = self._bar.add_task("learning", total=1.0, left="")
+            self._task = self._bar.add_task(tr("learning"), total=1.0, left="")
             self._bar.start()
 
     def _progress(self, event: Any) -> None:
         self.loss = followed(self.loss, event.loss_nats)
-        loss = "" if self.loss is None else f"  loss {self.loss:.3f}"
-        described = f"step {event.step:,}  epoch {event.epoch:.2f}{loss}"
+        step, epoch, *loss = step_parts(event, self.loss)
+        described = "  ".join([step, epoch, *loss])
         if self._bar is not None:
             if self.console.width < NARROW:
-                described = f"{event.step:,}{loss}"
+                described = "  ".join([f"{event.step:,}", *loss])
             self._bar.update(self._task, completed=event.done, description=described, left=time_left(event, self.spent_s))
         elif time.monotonic() - self._last_line_at > LINE_EVERY_S:
             self._print(f"{event.done:4.0%}  {described}  {time_left(event, self.spent_s)}")
@@ -133,7 +136,7 @@ class ProgressDisplay:
         self._print(evaluated_line(event, self.characters_per_symbol))
 
     def _stepped_back(self, event: Any) -> None:
-        self._print(Text.assemble(("warning   ", "bold red"), stepped_back_line(event)))
+        self._print(Text.assemble((f"{padded(tr('warning'))} ", "bold red"), stepped_back_line(event)))
 
     def _sampled(self, sampled: Any) -> None:
         if self.samples:

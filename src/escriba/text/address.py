@@ -10,11 +10,11 @@ import re
 from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
 from escriba.errors import TextError
-from escriba.language import tr
+from escriba.language import later, tr
 
 __all__ = ["BY_HAND", "checked_address", "led_on", "shown"]
 
-BY_HAND = "download it with a browser, and give the file instead"
+BY_HAND = later("download it with a browser, and give the file instead")
 
 
 def checked_address(address: str) -> str:
@@ -23,20 +23,20 @@ def checked_address(address: str) -> str:
     Raises:
         TextError: it is not one of http or https, or holds a password, which is not shown.
     """
-    like = "one such as https://example.org/book.txt"
+    like = tr("one such as https://example.org/book.txt")
     try:
         parts = urlsplit(address)
         has_user = "@" in parts.netloc
         # not the port of one with a user: what is said of a wrong port may be the password
         host, port = ("", None) if has_user else ((parts.hostname or "").encode("idna").decode("ascii"), parts.port)
     except ValueError as error:  # a port that is no number; a host that cannot be one
-        reason = "it cannot be taken apart" if "@" in address else error
+        reason = tr("it cannot be taken apart") if "@" in address else error
         raise TextError(tr("{address!r} is not an address: {reason}", address=shown(address), reason=reason), expected=like) from None
     if has_user:
         raise TextError(
             tr("the address {address} holds a user's name or password", address=shown(address)),
             expected=tr("an address without"),
-            hint=BY_HAND,
+            hint=tr(BY_HAND),
         )
     if parts.scheme not in ("http", "https") or not host:
         raise TextError(
@@ -77,10 +77,12 @@ def led_on(first: str, address: str, location: str) -> str:
         found = checked_address(urljoin(address, location))
     except ValueError:  # a TextError is one
         raise TextError(
-            tr("{first} leads to {location!r}, where Escriba does not follow", first=first, location=shown(location)[:200]), hint=BY_HAND
+            tr("{address} leads to {location!r}, where Escriba does not follow", address=first, location=shown(location)[:200]),
+            hint=tr(BY_HAND),
         ) from None
     if address.startswith("https:") and not found.startswith("https:"):
         raise TextError(
-            tr("{first} leads from https down to {found}, which anybody on the way could change", first=first, found=found), hint=BY_HAND
+            tr("{address} leads from https down to {location}, which anybody on the way could change", address=first, location=found),
+            hint=tr(BY_HAND),
         )
     return found

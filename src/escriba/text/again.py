@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from escriba.errors import EscribaError, TextError
-from escriba.language import tr
+from escriba.language import later, tr
 from escriba.settings import TextSettings
 from escriba.text.corpus import Corpus, read
 from escriba.text.files import STDIN, find, suffix_of
@@ -21,7 +21,7 @@ from escriba.text.tables import is_named_a_table
 
 __all__ = ["held_out_text", "learnt_text", "was_a_table"]
 
-HINT = "give the text: --against FILE (in Python against=)"
+HINT = later("give the text: --against FILE (in Python against=)")
 
 
 def learnt_text(
@@ -46,7 +46,7 @@ def learnt_text(
     elif against is not None:
         corpus = read(*against, settings=settings)
     else:
-        corpus = _where_it_was(facts, settings, HINT)
+        corpus = _where_it_was(facts, settings, tr(HINT))
     if corpus.sha256 != facts.get("sha256"):
         return corpus
     parts = corpus.parts(seed)
@@ -106,24 +106,25 @@ def _where_it_was(facts: dict[str, Any], settings: TextSettings, hint: str) -> C
     if "sha256" not in facts or sources is None:
         raise TextError(tr("it is not recorded which text this model learnt from"), hint=hint)
     if not sources or STDIN in sources:
-        how = "from standard input" if sources else "in Python"
-        raise TextError(tr("the text that this model learnt from was given {how}, and is not kept with it", how=how), hint=hint)
+        piped = tr("the text that this model learnt from was given from standard input, and is not kept with it")
+        in_python = tr("the text that this model learnt from was given in Python, and is not kept with it")
+        raise TextError(piped if sources else in_python, hint=hint)
     try:
         corpus = read(*sources, settings=settings)
     except (EscribaError, OSError) as error:
         met, expected = (error.met, error.expected) if isinstance(error, EscribaError) else (str(error), None)
         raise TextError(
-            tr("the text that this model learnt from cannot be read again: {met}", met=met), expected=expected, hint=hint
+            tr("the text that this model learnt from cannot be read again: {reason}", reason=met), expected=expected, hint=hint
         ) from error
     if corpus.sha256 != facts["sha256"]:
         raise TextError(
             tr(
-                "{sources} is not the text that this model learnt from: {characters:,} characters (sha256 {sha256}), then {get} ({facts})",
-                sources=", ".join(sources)[:80],
+                "{files} is not the text that this model learnt from: {characters:,} characters (sha256 {sha}), then {before} ({old_sha})",
+                files=", ".join(sources)[:80],
                 characters=corpus.characters,
-                sha256=corpus.sha256[:12],
-                get=facts.get("characters"),
-                facts=facts["sha256"][:12],
+                sha=corpus.sha256[:12],
+                before=facts.get("characters"),
+                old_sha=facts["sha256"][:12],
             ),
             expected=tr("the very same text"),
             hint=hint,

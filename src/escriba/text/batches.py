@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from escriba.errors import SettingsError, TextError
-from escriba.language import tr
+from escriba.language import tr, trn
 from escriba.text.encoded import EncodedText
 from escriba.text.printed import Printed
 from escriba.text.vocabulary import Tokenizer
@@ -120,7 +120,10 @@ class Batches(abc.ABC):
         if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 0:
             raise SettingsError(tr("n is {n!r}", n=n), expected=tr("a whole number, 0 or more"))
         ids = self._ids[: min(n, self.seq_len) + 1]
-        lines = [f"step {t:>4}  input {self._glyph(ids[t])} -> target {self._glyph(ids[t + 1])}" for t in range(len(ids) - 1)]
+        lines = [
+            tr("step {step:>4}  input {input} -> target {target}", step=t, input=self._glyph(ids[t]), target=self._glyph(ids[t + 1]))
+            for t in range(len(ids) - 1)
+        ]
         return Printed("\n".join(lines))
 
     def _glyph(self, number: np.int64) -> str:
@@ -130,7 +133,8 @@ class Batches(abc.ABC):
         """Take smaller numbers, and say so."""
         for name, value in (("batch_size", batch_size), ("seq_len", seq_len)):
             if value < getattr(self, name):
-                self.notes += (f"The text is short: {name} is {value} instead of {getattr(self, name)}.",)
+                wanted = getattr(self, name)
+                self.notes += (tr("The text is short: {name} is {value} instead of {wanted}.", name=name, value=value, wanted=wanted),)
                 setattr(self, name, value)
 
     def __repr__(self) -> str:
@@ -267,7 +271,10 @@ def _stream_of(ids: EncodedText | ArrayLike) -> NDArray[Any]:
             tr("ids of type {dtype} and shape {shape}", dtype=array.dtype, shape=array.shape), expected=tr("whole numbers in one dimension")
         )
     if len(array) < 2:
-        raise TextError(tr("a text of {array} symbols is too short to learn from", array=len(array)), expected=tr("2 symbols or more"))
+        raise TextError(
+            trn("a text of {n} symbols is too short to learn from", "a text of {n} symbols is too short to learn from", len(array)),
+            expected=tr("2 symbols or more"),
+        )
     return array
 
 

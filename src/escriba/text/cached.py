@@ -43,7 +43,7 @@ def cache_folder() -> Path:
         try:
             return Path(named).expanduser()
         except RuntimeError as error:  # of ~ where no home is known, or of ~name where nobody has that name
-            raise TextError(tr("ESCRIBA_CACHE is {named!r}, and that home is not known", named=named), expected=tr("a folder")) from error
+            raise TextError(tr("ESCRIBA_CACHE is {folder!r}, and that home is not known", folder=named), expected=tr("a folder")) from error
     try:
         if sys.platform == "win32":
             local = os.environ.get("LOCALAPPDATA")
@@ -55,7 +55,7 @@ def cache_folder() -> Path:
         return (Path(named) if named and Path(named).is_absolute() else Path.home() / ".cache") / "escriba"
     except RuntimeError as error:  # no home is known
         raise TextError(
-            tr("there is no place for fetched texts: {error}", error=error), hint=tr("set ESCRIBA_CACHE to a folder")
+            tr("there is no place for fetched texts: {reason}", reason=error), hint=tr("set ESCRIBA_CACHE to a folder")
         ) from error
 
 
@@ -124,7 +124,7 @@ def _address_copy(address: str, progress: Progress | None) -> Path:
             fetch(address, target, progress=progress)
             found = {"address": address, "sha256": hash_of(target), "bytes": target.stat().st_size}
             if record.get("sha256", found["sha256"]) != found["sha256"]:
-                warnings.warn(f"what {address} gives is another text than before", UserWarning, stacklevel=2)
+                warnings.warn(tr("what {address} gives is another text than before", address=address), UserWarning, stacklevel=2)
             today = dt.datetime.now(dt.UTC).date().isoformat()
             # last: without it the file counts for nothing
             about.write_text(json.dumps({**found, "date": today}, indent=1) + "\n", encoding="utf-8")
@@ -133,7 +133,7 @@ def _address_copy(address: str, progress: Progress | None) -> Path:
 
 def _say_if_changed(target: Path) -> None:
     if target.exists():
-        warnings.warn(f"{target} is not as it was fetched any more, and is fetched anew", UserWarning, stacklevel=2)
+        warnings.warn(tr("{file} is not as it was fetched any more, and is fetched anew", file=target), UserWarning, stacklevel=2)
 
 
 def _record(about: Path) -> dict[str, Any]:
@@ -171,7 +171,7 @@ def _alone(target: Path) -> Iterator[None]:
             yield
     except OSError as error:
         raise TextError(
-            tr("the cache {parent} cannot be written to: {error}", parent=target.parent, error=error.strerror or error),
+            tr("the cache {folder} cannot be written to: {reason}", folder=target.parent, reason=error.strerror or error),
             hint=tr("free some space, or set ESCRIBA_CACHE to a folder that can be written to"),
         ) from error
 
@@ -188,7 +188,7 @@ def _wait_for(file: IO[bytes], target: Path) -> None:
             seen, since = come, time.monotonic()
         if time.monotonic() - since > PATIENCE_S:
             raise TextError(
-                tr("another process is fetching {name} and does not get on", name=target.name), hint=tr("end it, and try again")
+                tr("another process is fetching {file} and does not get on", file=target.name), hint=tr("end it, and try again")
             )
         time.sleep(0.1)
 

@@ -19,12 +19,13 @@ from typing import Any
 import numpy as np
 
 from escriba.errors import SettingsError, TextError
-from escriba.language import tr
+from escriba.language import later, tr, trn
 from escriba.settings import TextSettings
 from escriba.text.encoded import EncodedText
 from escriba.text.files import TextFile, find, suffix_of
 from escriba.text.findings import Findings
 from escriba.text.known import PREFIX, known, known_reading
+from escriba.text.opening import name_said
 from escriba.text.pieces import sliced
 from escriba.text.reading import Reading, Source
 from escriba.text.summary import Summary, summarized
@@ -38,6 +39,10 @@ CHOOSING_LONGEST = 50_000  # characters: enough to tell two models apart, and me
 PART_SHORTEST = 200  # characters: what is measured on less says nothing
 OF_THE_FILE = ("encoding", "strip_gutenberg", "column", "header")  # what a known text's own reading says of its file
 WORD_LONGEST = 1_000  # characters: so far on the end of a word is looked for
+TOO_SHORT = {
+    "held-out": later("The text is too short for a held-out part: it would have {characters:,} characters, fewer than {least}."),
+    "choosing": later("The text is too short for a choosing part: it would have {characters:,} characters, fewer than {least}."),
+}
 
 
 @dataclass(frozen=True, repr=False)
@@ -123,7 +128,12 @@ class Corpus:
         if choosing is not None and choosing.characters > CHOOSING_LONGEST:
             whole, choosing = choosing.characters, choosing.shortened(CHOOSING_LONGEST)
             if choosing.characters < whole:  # the end of its last word may be that of the text
-                notes.append(f"Of the text to choose by, {whole:,} characters, only the first {choosing.characters:,} are used.")
+                said = tr(
+                    "Of the text to choose by, {whole:,} characters, only the first {used:,} are used.",
+                    whole=whole,
+                    used=choosing.characters,
+                )
+                notes.append(said)
         if share == 0.0 and held_out is None:
             return Parts(self, choosing, None, tuple(notes), choosing is not None)
         is_own = choosing is not None
@@ -212,6 +222,17 @@ class Corpus:
         ids, offsets = tokenizer.encode_documents(self.pieces)
         return EncodedText(ids, offsets, tokenizer)
 
+    def in_a_sentence(self) -> str:
+        """What it is, in the language that is spoken."""
+        sources = ", ".join([name_said(source.name) for source in self.sources[:3]] + ["..."] * (len(self.sources) > 3))
+        if not self.is_documents:
+            return tr("{characters:,} characters, one stream, from {sources}", characters=self.characters, sources=sources)
+        count = len(self.pieces)
+        return trn(
+            "{characters:,} characters, {n:,} documents, from {sources}", "{characters:,} characters, {n:,} documents, from {sources}",
+            count, characters=self.characters, sources=sources,
+        )  # fmt: skip
+
     def __repr__(self) -> str:
         what = f"{len(self.pieces):,} documents" if self.is_documents else "one stream"
         names = ", ".join(source.name for source in self.sources[:3]) + (", ..." if len(self.sources) > 3 else "")
@@ -252,7 +273,7 @@ class Parts:
 
 
 def _too_short(part: str, characters: int) -> str:
-    return f"The text is too short for a {part} part: it would have {characters:,} characters, fewer than {PART_SHORTEST}."
+    return tr(TOO_SHORT[part], characters=characters, least=PART_SHORTEST)
 
 
 def read(
@@ -298,7 +319,7 @@ def read(
         reading.take_documents(documents)
     elif text is not None:
         if not isinstance(text, str):
-            raise TextError(tr("a text of type {__name__}", __name__=type(text).__name__), expected=tr("a string"))
+            raise TextError(tr("a text of type {type}", type=type(text).__name__), expected=tr("a string"))
         reading.take_text(text)
     else:
         for path in find(sources):

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from escriba.errors import TextDecodingError, TextError, near_name
-from escriba.language import tr
+from escriba.language import later, tr
 
 __all__ = ["Decoding"]
 
@@ -26,12 +26,12 @@ MARKS = {
     "utf-16-be": codecs.BOM_UTF16_BE,
 }
 NOT_TEXT = {
-    b"PK\x03\x04": "a zip archive or an office document (.docx, .odt, .epub)",
-    b"%PDF": "a PDF",
-    b"\xd0\xcf\x11\xe0": "an old office document (.doc, .xls)",
-    b"\x89PNG": "an image",
-    b"\xff\xd8\xff": "an image",
-    b"SQLite format 3": "a database",
+    b"PK\x03\x04": later("a zip archive or an office document (.docx, .odt, .epub)"),
+    b"%PDF": later("a PDF"),
+    b"\xd0\xcf\x11\xe0": later("an old office document (.doc, .xls)"),
+    b"\x89PNG": later("an image"),
+    b"\xff\xd8\xff": later("an image"),
+    b"SQLite format 3": later("a database"),
 }
 GUESSED = [
     *("latin_1", "cp1252", "iso8859_2", "cp1250", "cp1251", "koi8_r", "cp1253", "cp1254", "cp1255", "cp1256"),
@@ -93,15 +93,17 @@ class Decoding:
         for magic, what in NOT_TEXT.items():
             if first.startswith(magic):
                 raise TextError(
-                    tr("{name} is {what}, not a text", name=self.name, what=what), hint=tr("save it as plain text (.txt, UTF-8) first")
+                    tr("{name} is {what}, not a text", name=self.name, what=tr(what)), hint=tr("save it as plain text (.txt, UTF-8) first")
                 )
         marked = next((one for one, mark in MARKS.items() if first.startswith(mark)), None)
         if marked and self.used == "utf-8":
             self.used = marked
             if marked != "utf-8":
-                self.notes.append(f"{self.name} begins with the byte-order mark of {marked} and was read so.")
+                said = tr("{name} begins with the byte-order mark of {encoding} and was read so.", name=self.name, encoding=marked)
+                self.notes.append(said)
         elif marked == "utf-8" and not self.used.startswith("utf"):
-            self.notes.append(f"{self.name} begins with the byte-order mark of utf-8, but was read as {self.asked}.")
+            said = tr("{name} begins with the byte-order mark of utf-8, but was read as {encoding}.", name=self.name, encoding=self.asked)
+            self.notes.append(said)
         elif self.used in ("utf-16", "utf-32"):
             # the order of the bytes is the mark's; without one that of nearly all machines, on every machine
             self.used = marked if marked and marked.startswith(self.used) else f"{self.used}-le"
@@ -113,7 +115,8 @@ class Decoding:
             return codecs.getincrementaldecoder(self.used)()
         except LookupError:
             raise TextError(
-                tr("{asked!r} is not an encoding of texts", asked=self.asked), expected=tr("one such as utf-8, latin-1, cp1252, gb18030")
+                tr("{encoding!r} is not an encoding of texts", encoding=self.asked),
+                expected=tr("one such as utf-8, latin-1, cp1252, gb18030"),
             ) from None
 
     def _count(self, text: str) -> None:
@@ -127,21 +130,28 @@ class Decoding:
 
     def _fault(self, error: UnicodeError, before: bytes, after: bytes) -> TextDecodingError:
         if not isinstance(error, UnicodeDecodeError):
-            return TextDecodingError(tr("{name} is not in {used}: {error}", name=self.name, used=self.used, error=error))
+            return TextDecodingError(tr("{name} is not in {encoding}: {reason}", name=self.name, encoding=self.used, reason=error))
         data, at = error.object, error.start
         offset = self.size - len(data) + at
         self._count(data[:at].decode(self.used, "ignore"))
-        met = f"{self.name}: the byte 0x{data[at]:02x} at offset {offset:,}, in line {self._line_ends + 1:,}, does not belong there in "
+        met = tr(
+            "{name}: the byte 0x{byte:02x} at offset {offset:,}, in line {line:,}, does not belong there in {encoding}",
+            name=self.name,
+            byte=data[at],
+            offset=offset,
+            line=self._line_ends + 1,
+            encoding=self.used,
+        )
         if self.used == "utf-8" and HALF_PAIR.match(data, at):
-            hint: str | None = "it is half of a surrogate pair (CESU-8, as some databases write): save the text anew, as UTF-8"
+            hint = tr("it is half of a surrogate pair (CESU-8, as some databases write): save the text anew, as UTF-8")
         else:
             sample = before + data
             at += len(before)
             guess = _guess((sample + after)[max(0, at - SAMPLE) : at + SAMPLE])
-            hint = f'it looks like {guess}: --encoding {guess} (in Python encoding="{guess}")' if guess and guess != self.used else None
-        return TextDecodingError(
-            met + self.used, expected=tr("a text in {used}", used=self.used), hint=hint or tr("say the encoding: --encoding NAME")
-        )
+            hint = tr("say the encoding: --encoding NAME")
+            if guess and guess != self.used:
+                hint = tr('it looks like {guess}: --encoding {guess} (in Python encoding="{guess}")', guess=guess)
+        return TextDecodingError(met, expected=tr("a text in {encoding}", encoding=self.used), hint=hint)
 
     def _binary(self, data: bytes, where: int) -> TextError:
         even, odd = data[0:4096:2], data[1:4096:2]
@@ -151,8 +161,8 @@ class Decoding:
             guess = "utf-16-le" if odd.count(0) > len(odd) // 2 > even.count(0) else None
             guess = "utf-16-be" if even.count(0) > len(even) // 2 > odd.count(0) else guess
         return TextError(
-            tr("{name} holds zero bytes (the first after {where:,} characters), as no text does", name=self.name, where=where),
-            expected=tr("a text in {used}", used=self.used),
+            tr("{name} holds zero bytes (the first after {characters:,} characters), as no text does", name=self.name, characters=where),
+            expected=tr("a text in {encoding}", encoding=self.used),
             hint=tr("it looks like {guess}: --encoding {guess}", guess=guess) if guess else tr("is it a text at all?"),
         )
 

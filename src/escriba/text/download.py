@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 from escriba import __version__
 from escriba.errors import TextError
-from escriba.language import tr
+from escriba.language import later, tr
 from escriba.text.address import BY_HAND, checked_address, led_on, shown
 
 __all__ = ["MOST_BYTES", "Progress", "fetch", "hash_of"]
@@ -38,6 +38,10 @@ REDIRECTS = (301, 302, 303, 307, 308)
 PASSING = (408, 425, 429, 500, 502, 503, 504)  # answers that may be others in a moment
 SCANNED_S = (0.05, 0.2, 0.5)  # Windows refuses to rename as long as a virus scanner has the new file open
 WEB_PAGES = (".htm", ".html", ".xhtml")
+HINTS = {
+    404: later("look whether the address is right"),
+    407: later("the proxy wants a name: http://name:password@proxy in https_proxy"),
+}
 
 
 class _Cut(Exception):
@@ -98,7 +102,7 @@ def fetch(
             reason = str(cut)
     raise TextError(
         tr("{address} could not be fetched: {reason}", address=address, reason=reason),
-        hint=tr("try again: what has come is kept; or {BY_HAND}", BY_HAND=BY_HAND),
+        hint=tr("try again: what has come is kept; or download it with a browser, and give the file instead"),
     )
 
 
@@ -198,32 +202,33 @@ class _Transfer:
             return response
         raise TextError(
             tr(
-                "{address} leads from address to address, more than {MOST_REDIRECTS} times",
+                "{address} leads from address to address, more than {times} times",
                 address=self.address,
-                MOST_REDIRECTS=MOST_REDIRECTS,
+                times=MOST_REDIRECTS,
             ),
-            hint=BY_HAND,
+            hint=tr(BY_HAND),
         )
 
     def _refused(self, error: urllib.error.HTTPError, kept: int) -> Exception:
         """The error for an answer that is no file."""
         if error.code == 416 and kept:  # there is no such range: the file is another now
             self.drop()
-            return _Cut("the server's file is another than the one that was begun")
-        said = f"the server answers {error.code} {http.client.responses.get(error.code, '')}".rstrip()
+            return _Cut(tr("the server's file is another than the one that was begun"))
+        said = tr("the server answers {status}", status=f"{error.code} {http.client.responses.get(error.code, '')}".rstrip())
         if error.code in PASSING:
             return _Cut(said)
-        hint = {404: "look whether the address is right", 407: "the proxy wants a name: http://name:password@proxy in https_proxy"}
-        return TextError(tr("{address} could not be fetched: {said}", address=self.address, said=said), hint=hint.get(error.code, BY_HAND))
+        return TextError(
+            tr("{address} could not be fetched: {reason}", address=self.address, reason=said), hint=tr(HINTS.get(error.code, BY_HAND))
+        )
 
     def _unreached(self, reason: Any, address: str) -> Exception:
         """The error for no answer at all, or no more of it, from an address that a redirect may have led to."""
         if isinstance(reason, ssl.SSLCertVerificationError):
             return TextError(
                 tr(
-                    "{address} could not be fetched: the certificate of the server is not trusted ({verify_message})",
+                    "{address} could not be fetched: the certificate of the server is not trusted ({reason})",
                     address=self.address,
-                    verify_message=reason.verify_message,
+                    reason=reason.verify_message,
                 ),
                 hint=tr("is the date of this machine right? SSL_CERT_FILE names a file of further certificates, such as those of a proxy"),
             )
@@ -231,14 +236,15 @@ class _Transfer:
             scheme, host = urlsplit(address).scheme, urlsplit(address).hostname or ""
             proxy = urllib.request.getproxies().get(scheme)
             if proxy and not urllib.request.proxy_bypass(host):  # then it is the proxy's name that was looked up, and no other
-                said, hint = f"the proxy for {scheme}, which is set to {shown(proxy)}, was not found", f"is {scheme}_proxy right?"
+                said = tr("the proxy for {scheme}, which is set to {proxy}, was not found", scheme=scheme, proxy=shown(proxy))
+                hint = tr("is {variable} right?", variable=f"{scheme}_proxy")
             else:
-                said, hint = f"{host} was not found", "is there a network? https_proxy names a proxy"
-            return TextError(tr("{address} could not be fetched: {said}", address=self.address, said=said), hint=hint)
+                said, hint = tr("{host} was not found", host=host), tr("is there a network? https_proxy names a proxy")
+            return TextError(tr("{address} could not be fetched: {reason}", address=self.address, reason=said), hint=hint)
         if isinstance(reason, TimeoutError):
-            return _Cut(f"nothing came for {self.stall_s:g} s")
+            return _Cut(tr("nothing came for {seconds:g} s", seconds=self.stall_s))
         if isinstance(reason, http.client.HTTPException) and not isinstance(reason, OSError):
-            return _Cut("the answer broke off, or is none")  # not in its own words, which a server chose
+            return _Cut(tr("the answer broke off, or is none"))  # not in its own words, which a server chose
         return _Cut(str(reason) or type(reason).__name__)
 
     def _accept(self, response: http.client.HTTPResponse, kept: int, version: str | None) -> None:
@@ -247,7 +253,7 @@ class _Transfer:
         if packed not in ("identity", "gzip", "x-gzip"):  # gzip is unpacked when the file is read
             raise TextError(
                 tr("{address} comes packed as {packed!r}, though it was asked for as it is", address=self.address, packed=packed),
-                hint=BY_HAND,
+                hint=tr(BY_HAND),
             )
         is_page = response.headers.get_content_type() in ("text/html", "application/xhtml+xml")
         if is_page and self.target.suffix.lower() not in WEB_PAGES:
@@ -263,11 +269,11 @@ class _Transfer:
             is_other = is_other or (None not in (total, self.noted) and total != self.noted)
             if not kept or start != kept or is_other:
                 self.drop()
-                raise _Cut("the server goes on from another place, or with another file, than was asked")
+                raise _Cut(tr("the server goes on from another place, or with another file, than was asked"))
         elif response.status != 200:
             raise TextError(
                 tr("{address} could not be fetched: the server answers {status}", address=self.address, status=response.status),
-                hint=BY_HAND,
+                hint=tr(BY_HAND),
             )
 
     def _receive(self, response: http.client.HTTPResponse, have: int) -> None:
@@ -281,13 +287,13 @@ class _Transfer:
             raise TextError(
                 tr("{address} has {total:,} bytes, says the server", address=self.address, total=total),
                 expected=f"{self.size:,}",
-                hint=BY_HAND,
+                hint=tr(BY_HAND),
             )
         if total is not None and total > self.most_bytes:
             raise TextError(
                 tr("{address} has {total:,} bytes", address=self.address, total=total),
-                expected=tr("at most {most_bytes:,}", most_bytes=self.most_bytes),
-                hint=BY_HAND,
+                expected=tr("at most {most:,}", most=self.most_bytes),
+                hint=tr(BY_HAND),
             )
         # where the connection ends with the file, all that comes is read, lest more than was declared go unseen
         to_the_end = total is None or response.will_close
@@ -316,11 +322,11 @@ class _Transfer:
             raise TextError(
                 tr("{address} sends more than {most:,} bytes", address=self.address, most=most),
                 expected=tr("at most {most:,}", most=most),
-                hint=BY_HAND,
+                hint=tr(BY_HAND),
             )
         whole = total if total is not None else self.size
         if whole is not None and have < whole:
-            raise _Cut(f"it ended after {have:,} of {whole:,} bytes")
+            raise _Cut(tr("it ended after {have:,} of {whole:,} bytes", have=have, whole=whole))
 
     def _begin(self, have: int, version: str | None, total: int | None) -> None:
         """Empties the part, unless it is gone on with, and notes beside it what is needed to go on."""
@@ -355,7 +361,7 @@ class _Transfer:
             return
         self.drop()
         if kept:
-            raise _Cut("what had come earlier does not fit what came now")
+            raise _Cut(tr("what had come earlier does not fit what came now"))
         raise TextError(
             tr("{address} gives another text than it should: its SHA-256 is {found}", address=self.address, found=found),
             expected=self.sha256,
@@ -364,7 +370,7 @@ class _Transfer:
 
     def _unwritable(self, error: OSError) -> TextError:
         return TextError(
-            tr("{target} could not be written: {error}", target=self.target, error=error.strerror or error),
+            tr("{file} could not be written: {reason}", file=self.target, reason=error.strerror or error),
             hint=tr("free some space, or set ESCRIBA_CACHE to a folder that can be written to"),
         )
 

@@ -50,7 +50,7 @@ class EncodedText:
             TextError: there is no such document.
         """
         if not 0 <= i < self.count:
-            raise TextError(tr("there is no document {i}", i=i), expected=tr("0 to {count}", count=self.count - 1))
+            raise TextError(tr("there is no document {number}", number=i), expected=tr("0 to {last}", last=self.count - 1))
         return self.ids if self.offsets is None else self.ids[self.offsets[i] : self.offsets[i + 1]]
 
     def with_ends(self) -> Ids:

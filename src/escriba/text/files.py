@@ -16,7 +16,7 @@ from escriba.errors import TextError, near_name
 from escriba.language import tr
 from escriba.text.decoding import Decoding
 from escriba.text.known import is_fetched
-from escriba.text.opening import PACKED, STANDARD_INPUT, bytes_of
+from escriba.text.opening import PACKED, STANDARD_INPUT, bytes_of, name_said
 
 __all__ = ["STDIN", "TextFile", "find", "suffix_of"]
 
@@ -46,7 +46,7 @@ class TextFile:
         self.name = STANDARD_INPUT if path is None else path.as_posix()
         self.suffix = "" if path is None else suffix_of(path)
         self.notes: list[str] = []
-        self._decoding = Decoding(encoding, self.name)
+        self._decoding = Decoding(encoding, name_said(self.name))
 
     @property
     def encoding(self) -> str:
@@ -85,15 +85,13 @@ def find(sources: Iterable[str | os.PathLike[str]]) -> list[Path | None]:
     found: dict[Path | None, Path | None] = {}
     for source in sources:
         if not isinstance(source, str | os.PathLike):
-            raise TextError(
-                tr("a source of type {__name__}", __name__=type(source).__name__), expected=tr("paths; or text=..., documents=[...]")
-            )
+            raise TextError(tr("a source of type {type}", type=type(source).__name__), expected=tr("paths; or text=..., documents=[...]"))
         name = os.fspath(source)
         try:
             for path in _files_of(name):
                 found.setdefault(path and path.resolve(), path)
         except OSError as error:
-            raise TextError(tr("{name} cannot be read: {error}", name=name[:80], error=error.strerror or error)) from error
+            raise TextError(tr("{name} cannot be read: {reason}", name=name[:80], reason=error.strerror or error)) from error
     return list(found.values())
 
 
@@ -122,13 +120,13 @@ def _files_of(name: str) -> Sequence[Path | None]:
         fitting = (Path(one) for one in glob.glob(str(path), recursive=True))  # noqa: PTH207
         if files := sorted((one for one in fitting if one.is_file()), key=Path.as_posix):
             return files
-        raise TextError(tr("no file fits {name!r}", name=name), hint=tr("** stands for any folders within folders"))
+        raise TextError(tr("no file fits {pattern!r}", pattern=name), hint=tr("** stands for any folders within folders"))
     if not path.parent.is_dir():
-        raise TextError(tr("there is no folder {as_posix!r}, so no file {name!r} in it", as_posix=path.parent.as_posix(), name=path.name))
+        raise TextError(tr("there is no folder {folder!r}, so no file {file!r} in it", folder=path.parent.as_posix(), file=path.name))
     near = near_name(path.name, sorted(one.name for one in path.parent.iterdir()))
-    hint = f"did you mean {path.with_name(near).as_posix()!r}?" if near else None
+    hint = tr("did you mean {near!r}?", near=path.with_name(near).as_posix()) if near else None
     raise TextError(
-        tr("there is no file {as_posix!r}", as_posix=path.as_posix()),
+        tr("there is no file {file!r}", file=path.as_posix()),
         expected=tr("a file, a folder, a pattern or - for standard input"),
         hint=hint,
     )
@@ -141,9 +139,9 @@ def _files_in(folder: Path) -> list[Path]:
         files += [Path(here, one) for one in names if not one.startswith(".") and suffix_of(Path(one)) in TEXT_SUFFIXES]
     if not files:
         raise TextError(
-            tr("the folder {as_posix!r} holds no text", as_posix=folder.as_posix()),
-            expected="files that end in " + ", ".join(TEXT_SUFFIXES),
-            hint=tr("other files can be given by a pattern, such as {as_posix!r}", as_posix=(folder / "*.py").as_posix()),
+            tr("the folder {folder!r} holds no text", folder=folder.as_posix()),
+            expected=tr("files that end in {suffixes}", suffixes=", ".join(TEXT_SUFFIXES)),
+            hint=tr("other files can be given by a pattern, such as {pattern!r}", pattern=(folder / "*.py").as_posix()),
         )
     return sorted(files, key=Path.as_posix)
 
@@ -151,7 +149,7 @@ def _files_in(folder: Path) -> list[Path]:
 def _unreadable(error: OSError) -> None:
     """Stops at a folder that cannot be looked into, whose texts would be missing without a word."""
     raise TextError(
-        tr("the folder {as_posix!r} cannot be read: {error}", as_posix=Path(error.filename).as_posix(), error=error.strerror or error),
+        tr("the folder {folder!r} cannot be read: {reason}", folder=Path(error.filename).as_posix(), reason=error.strerror or error),
         hint=tr("a pattern, such as 'texts/*.txt', leaves out the folders within"),
     ) from error
 

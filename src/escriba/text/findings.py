@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from escriba.language import later, tr, trn
 from escriba.text.pieces import joined_pieces
 from escriba.text.plain import LINE_END
 
@@ -24,6 +25,12 @@ MANY_DUPLICATES = 0.2  # of the characters: names of speakers and refrains are m
 FEW_LINES = 100  # of which a refrain is soon a fifth
 SHOWN = 3
 BRIEF = 60
+REPEATED = {
+    "lines": later("{count:,} of {of:,} lines repeat an earlier one, {share:.0%} of the text; what repeats weighs more in learning."),
+    "documents": later(
+        "{count:,} of {of:,} documents repeat an earlier one, {share:.0%} of the text; what repeats weighs more in learning."
+    ),
+}
 
 # what the second and later bytes of UTF-8 look like in cp1252 and Latin-1
 _LATER = (
@@ -95,18 +102,36 @@ class Findings:
             unit: what repeats: "lines" or "documents".
             replaced: how often U+FFFD was put there in reading, of which something else was said.
         """
-        where = "" if self.looked_at is None else f" In the first {self.looked_at:,} characters:"
         notes = []
         if wrong := [one for one in self.mojibake if one.meant is not None]:
-            shown = ", ".join(f"{one.found!r} (probably {one.meant!r}) {one.count:,} times" for one in wrong[:SHOWN])
-            notes.append(f"{where} This looks like UTF-8 that was read in another encoding and saved so: {shown}.".lstrip())
+            shown = ", ".join(map(_suspect, wrong[:SHOWN]))
+            notes.append(tr("This looks like UTF-8 that was read in another encoding and saved so: {examples}.", examples=shown))
         lost = sum(one.count for one in self.mojibake if one.meant is None) - replaced
         if lost > 0:
-            notes.append(f"{where} U+FFFD stands {lost:,} times: those characters were lost before.".lstrip())
+            notes.append(
+                trn(
+                    "U+FFFD stands {n:,} times: those characters were lost before.",
+                    "U+FFFD stands {n:,} times: those characters were lost before.",
+                    lost,
+                )
+            )
         if self.duplicates.share > MANY_DUPLICATES and self.duplicates.of >= FEW_LINES:
-            what = f"{self.duplicates.count:,} of {self.duplicates.of:,} {unit} repeat an earlier one"
-            notes.append(f"{where} {what}, {self.duplicates.share:.0%} of the text; what repeats weighs more in learning.".lstrip())
-        return notes
+            said = REPEATED["documents" if unit == "documents" else "lines"]
+            notes.append(tr(said, count=self.duplicates.count, of=self.duplicates.of, share=self.duplicates.share))
+        if self.looked_at is None:
+            return notes
+        return [tr("In the first {characters:,} characters: {note}", characters=self.looked_at, note=note) for note in notes]
+
+
+def _suspect(one: Mojibake) -> str:
+    """A sequence that looks wrong, what it probably was, and how often it stands."""
+    return trn(
+        "{found!r} (probably {meant!r}) {n:,} times",
+        "{found!r} (probably {meant!r}) {n:,} times",
+        one.count,
+        found=one.found,
+        meant=one.meant,
+    )
 
 
 def look(pieces: Sequence[str], are_documents: bool) -> Findings:

@@ -14,15 +14,14 @@ from typing import Any
 from urllib.parse import quote
 
 from escriba.errors import TextError, near_name
-from escriba.language import tr
+from escriba.language import later, tr
 from escriba.settings import TextSettings
 from escriba.text.address import shown
 
 __all__ = ["KNOWN", "KnownText", "is_fetched", "known", "known_reading", "lines_of_poems"]
 
 PREFIX = "text:"
-PUBLIC = "public domain in the USA"
-GUTENBERG = f"{PUBLIC}, by Project Gutenberg"
+GUTENBERG = later("public domain in the USA, by Project Gutenberg")
 HARMLESS = ("strip_gutenberg",)  # a text without a licence is read the same with it
 
 
@@ -32,13 +31,13 @@ class KnownText:
 
     Attributes:
         name: by which it is asked for, in small letters.
-        title: what it is.
+        title: what it is; English, said by `tr`.
         author: who wrote it, or gathered it.
         language: "en", "es" or "zh".
         bytes: the size of the file as it is fetched.
         sha256: its hash.
         address: where it is, for good: a commit is part of it.
-        licence: what may be done with it.
+        licence: what may be done with it; English, said by `tr`.
         suffix: of the file in the cache.
         reading: how it is read, by the names of `TextSettings`.
         poems: whether the file is a JSON list of poems, which are read from the lines of another made of it.
@@ -85,9 +84,9 @@ _BOOK = {"strip_gutenberg": True}
 
 _ALL = (
     KnownText(
-        "shakespeare", "passages from the plays, 40,000 lines", "William Shakespeare", "en", 1_115_394,
+        "shakespeare", later("passages from the plays, 40,000 lines"), "William Shakespeare", "en", 1_115_394,
         "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
-        _at("karpathy/char-rnn", "6f9487a6fe5b420b7ca9afb0d7c078e37c1d1b4e", "data/tinyshakespeare/input.txt"), "public domain",
+        _at("karpathy/char-rnn", "6f9487a6fe5b420b7ca9afb0d7c078e37c1d1b4e", "data/tinyshakespeare/input.txt"), later("public domain"),
     ),
     KnownText(
         "quijote", "Don Quijote", "Miguel de Cervantes", "es", 2_155_394,
@@ -110,18 +109,18 @@ _ALL = (
         _at("GITenberg/Pride-and-Prejudice_1342", "81db45c9c48c592f0b77f01fc59e677ad0a5634e", "1342-0.txt"), GUTENBERG, reading=_BOOK,
     ),
     KnownText(
-        "names", "32,033 given names", "Andrej Karpathy's makemore", "en", 228_145,
+        "names", later("32,033 given names"), "Andrej Karpathy's makemore", "en", 228_145,
         "0a30b5557f192f32ab962680889aac5f6fda0f4cecf40a6d0b5694f58ea8cc4d",
         _at("karpathy/makemore", "988aa59e4d8fefa526d06f3b453ad116258398d4", "names.txt"), "MIT", reading={"documents": "line"},
     ),
     KnownText(
-        "news", "7,600 titles of news items", "AG News", "en", 1_857_427,
+        "news", later("7,600 titles of news items"), "AG News", "en", 1_857_427,
         "521465c2428ed7f02f8d6db6ffdd4b5447c1c701962353eb2c40d548c3c85699",
-        _at("mhjabreel/CharCnn_Keras", "555590db4219b1243abb1918effd6a7425a2d75f", "data/ag_news_csv/test.csv"), "research use only",
-        ".csv", reading={"header": False, "column": ("2",)},
+        _at("mhjabreel/CharCnn_Keras", "555590db4219b1243abb1918effd6a7425a2d75f", "data/ag_news_csv/test.csv"),
+        later("research use only"), ".csv", reading={"header": False, "column": ("2",)},
     ),
     KnownText(
-        "tang", "366 Tang poems", "many poets; chinese-poetry", "zh", 190_787,
+        "tang", later("366 Tang poems"), "many poets; chinese-poetry", "zh", 190_787,
         "d77a145f7470da2ed2f79515944563c062ffc43fceda07f195a36ead66b7e5c7",
         _at("chinese-poetry/chinese-poetry", "99ebbef7e1345c0985c44b9fd96a3f9e776f117b", "全唐诗/唐诗三百首.json"), "MIT",
         ".json", reading={"column": ("text",)}, poems=True,
@@ -148,9 +147,9 @@ def known(name: str) -> KnownText:
         return KNOWN[wanted]
     near = near_name(wanted, KNOWN)
     raise TextError(
-        tr("there is no known text {wanted!r}", wanted=wanted),
-        expected="one of " + ", ".join(KNOWN),
-        hint=tr("did you mean {PREFIX}{near}?", PREFIX=PREFIX, near=near) if near else None,
+        tr("there is no known text {name!r}", name=wanted),
+        expected=tr("one of {names}", names=", ".join(KNOWN)),
+        hint=tr("did you mean {near}?", near=PREFIX + near) if near else None,
     )
 
 
@@ -184,12 +183,12 @@ def known_reading(sources: Sequence[str | os.PathLike[str]], overrides: Mapping[
             if odd is not None and key not in HARMLESS:
                 raise TextError(
                     tr(
-                        "{name} is read with {key}={value!r}, {odd} with {key}={odd2!r}, and one setting holds for all",
+                        "{name} is read with {key}={value!r}, {other} with {key}={other_value!r}, and one setting holds for all",
                         name=name,
                         key=key,
                         value=value,
-                        odd=shown(odd)[:80],
-                        odd2=others[odd],
+                        other=shown(odd)[:80],
+                        other_value=others[odd],
                     ),
                     expected=tr("texts that are read alike"),
                     hint=tr(

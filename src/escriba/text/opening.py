@@ -20,11 +20,12 @@ from pathlib import Path
 from typing import IO, cast
 
 from escriba.errors import TextError
-from escriba.language import tr
+from escriba.language import later, tr
 
-__all__ = ["PACKED", "STANDARD_INPUT", "bytes_of"]
+__all__ = ["PACKED", "STANDARD_INPUT", "bytes_of", "name_said"]
 
-STANDARD_INPUT = "standard input"
+STANDARD_INPUT = later("standard input")
+"""The name of what has none; `name_said` says it."""
 PACKED = {".gz": b"\x1f\x8b", ".bz2": b"BZh", ".xz": b"\xfd7zXZ\x00"}
 HEAD = 16  # bytes that tell a compression
 CHUNK = 1 << 20  # bytes read at once
@@ -32,11 +33,17 @@ BOMB_BYTES, BOMB_RATIO = 100_000_000, 200  # texts shrink to a third or a tenth;
 PIPE_WAIT_S = 60.0  # how long a named pipe may have no writer
 
 
+def name_said(name: str) -> str:
+    """The name of a source in a sentence: a file's own; that of standard input in the language that is spoken."""
+    return tr(name) if name == STANDARD_INPUT else name
+
+
 class _Raw:
     """The bytes as they lie there: of a file no more than it had when it was opened."""
 
     def __init__(self, path: Path | None, name: str) -> None:
         self.name = name
+        self._is_own = path is not None
         self.seen = 0
         self.size: int | None = None
         self._first = b""
@@ -79,12 +86,19 @@ class _Raw:
             return None
         now = os.fstat(self._file.fileno()).st_size
         if now < self.size and self.seen < self.size:
-            return f"{self.name} became shorter while it was read: {self.seen:,} of {self.size:,} bytes were there."
-        return f"{self.name} grew while it was read: its first {self.size:,} bytes were taken." if now > self.size else None
+            return tr(
+                "{name} became shorter while it was read: {seen:,} of {size:,} bytes were there.",
+                name=self.name,
+                seen=self.seen,
+                size=self.size,
+            )
+        if now > self.size:
+            return tr("{name} grew while it was read: its first {size:,} bytes were taken.", name=self.name, size=self.size)
+        return None
 
     def close(self) -> None:
         """Closes what was opened here."""
-        if self.name != STANDARD_INPUT:
+        if self._is_own:
             self._file.close()
 
 
@@ -118,7 +132,7 @@ def _named_pipe(path: Path, name: str) -> tuple[IO[bytes], bytes]:
             if time.monotonic() - began > PIPE_WAIT_S:
                 os.close(number)
                 raise TextError(
-                    tr("nobody wrote into the named pipe {name} for {PIPE_WAIT_S:g} seconds", name=name, PIPE_WAIT_S=PIPE_WAIT_S),
+                    tr("nobody wrote into the named pipe {name} for {seconds:g} seconds", name=name, seconds=PIPE_WAIT_S),
                     expected=tr("another program that writes into it"),
                     hint=tr("start that program first, such as: zcat book.gz > {name} &", name=name),
                 )
@@ -138,6 +152,7 @@ def bytes_of(path: Path | None, name: str, notes: list[str]) -> Iterator[bytes]:
     Raises:
         TextError: it cannot be read, is no file or pipe, is damaged, or swells beyond all measure.
     """
+    name = name_said(name) if path is None else name
     try:
         raw = _Raw(path, name)
     except OSError as error:
@@ -188,9 +203,7 @@ def _refuse_bomb(unpacked: int, raw: _Raw) -> None:
                 packed=packed,
                 unpacked=unpacked,
             ),
-            expected=tr(
-                "at most {BOMB_RATIO} times the packed size, or {BOMB_BYTES:,} bytes", BOMB_RATIO=BOMB_RATIO, BOMB_BYTES=BOMB_BYTES
-            ),
+            expected=tr("at most {times} times the packed size, or {size:,} bytes", times=BOMB_RATIO, size=BOMB_BYTES),
             hint=tr("if it is meant so, unpack it yourself and give the unpacked file"),
         )
 

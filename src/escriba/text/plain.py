@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from escriba.errors import TextError
-from escriba.language import tr
+from escriba.language import tr, trn
 from escriba.settings import TextSettings
 from escriba.text.vocabulary import normalized
 
@@ -73,12 +73,33 @@ class Tidy:
         """What was changed, as sentences."""
         notes = []
         if self.line_ends:
-            notes.append(f"{self.line_ends:,} line ends of the kind {' and '.join(sorted(self.kinds, reverse=True))} became LF.")
-        if self.changed:
-            lengths = f"{self.before:,} characters became {self.after:,}" if self.before != self.after else "the length is the same"
-            notes.append(f"The Unicode normalization NFC changed the text: {lengths}.")
+            kinds = tr(" and ").join(sorted(self.kinds, reverse=True))
+            notes.append(
+                trn(
+                    "{n:,} line ends of the kind {kinds} became LF.",
+                    "{n:,} line ends of the kind {kinds} became LF.",
+                    self.line_ends,
+                    kinds=kinds,
+                )
+            )
+        if self.changed and self.before == self.after:
+            notes.append(tr("The Unicode normalization NFC changed the text: the length is the same."))
+        elif self.changed:
+            notes.append(
+                tr(
+                    "The Unicode normalization NFC changed the text: {before:,} characters became {after:,}.",
+                    before=self.before,
+                    after=self.after,
+                )
+            )
         if self.half_pairs:
-            notes.append(f"{self.half_pairs:,} halves of surrogate pairs, which are no characters, were replaced by U+FFFD.")
+            notes.append(
+                trn(
+                    "{n:,} halves of surrogate pairs, which are no characters, were replaced by U+FFFD.",
+                    "{n:,} halves of surrogate pairs, which are no characters, were replaced by U+FFFD.",
+                    self.half_pairs,
+                )
+            )
         return notes
 
 
@@ -118,8 +139,8 @@ def cut_lines(pieces: Iterable[str], settings: TextSettings, name: str) -> Itera
             yield piece[begin:stop]
     if not found:
         raise TextError(
-            tr("{name} has {begun:,} lines", name=name, begun=max(1, ends + begun)),
-            expected=tr("{first:,} or more, as from_line asks", first=first),
+            trn("{name} has {n:,} lines", "{name} has {n:,} lines", max(1, ends + begun), name=name),
+            expected=tr("{from_line:,} or more, as from_line asks", from_line=first),
         )
 
 

@@ -16,6 +16,7 @@ from escriba.settings import TextSettings
 from escriba.text import plain, tables
 from escriba.text.files import TextFile
 from escriba.text.findings import Findings, look
+from escriba.text.opening import name_said
 from escriba.text.pieces import in_pieces
 
 __all__ = ["Reading", "Source"]
@@ -73,9 +74,7 @@ class Reading:
         given = []
         for number, one in enumerate(documents):
             if not isinstance(one, str):
-                raise TextError(
-                    tr("document {number} is of type {__name__}", number=number, __name__=type(one).__name__), expected=tr("a string")
-                )
+                raise TextError(tr("document {number} is of type {type}", number=number, type=type(one).__name__), expected=tr("a string"))
             given.append(self.tidy(one))
         self.taken.append(_Taken(Source("documents", sum(map(len, given))), given, None))
 
@@ -92,28 +91,28 @@ class Reading:
         self._take(chain([first], texts), kind, file.name, file, settings)
 
     def _take(self, texts: Iterable[str], kind: tables.TableKind | None, name: str, file: TextFile | None, settings: TextSettings) -> None:
-        documents, text = None, None
+        documents, text, said = None, None, name_said(name)
         if kind:
             whole = "".join(texts)
             self.notes += file.notes if file else []
             named = file is not None and tables.is_named_a_table(file.suffix)
-            rows, notes = tables.rows_as_documents(whole, kind, settings, name, named=named)
+            rows, notes = tables.rows_as_documents(whole, kind, settings, said, named=named)
             documents = [self.tidy(row) for row in rows]
             self.notes += notes
         elif settings.label_column is not None:
             raise TextError(
                 tr(
-                    "{name} is a plain text, but labels were asked for, in the column {label_column!r}",
-                    name=name,
-                    label_column=settings.label_column,
+                    "{name} is a plain text, but labels were asked for, in the column {column!r}",
+                    name=said,
+                    column=settings.label_column,
                 ),
                 expected=tr("a table: .csv, .tsv or .jsonl"),
                 hint=tr("leave out --label-column, or name the text's column too: --column"),
             )
         else:
-            text = [self.tidy(piece) for piece in plain.cut_lines(in_pieces(texts), settings, name)]
+            text = [self.tidy(piece) for piece in plain.cut_lines(in_pieces(texts), settings, said)]
             self.notes += file.notes if file else []
-            text = self._without_licence(text, name, settings.strip_gutenberg)
+            text = self._without_licence(text, said, settings.strip_gutenberg)
             if (by := settings.documents) in ("line", "paragraph"):
                 documents = plain.lines_of(text) if by == "line" else plain.split("".join(text), "paragraph")
                 text = None  # every source is documents: it is not asked for again
@@ -126,18 +125,30 @@ class Reading:
     def _without_licence(self, text: list[str], name: str, leave_out: bool) -> list[str]:
         """The text, cut where it was asked for; a licence of Project Gutenberg is noted in any case."""
         body, found = plain.gutenberg_body(text)
-        before, after = sum(map(len, text)), sum(map(len, body))
-        of_all = f"{before - after:,} of {before:,} characters"
+        whole = sum(map(len, text))
+        rest = whole - sum(map(len, body))
         if found and leave_out:
-            self.notes.append(f"{name}: the header and licence of Project Gutenberg were left out, {of_all}.")
+            self.notes.append(
+                tr(
+                    "{name}: the header and licence of Project Gutenberg were left out, {characters:,} of {whole:,} characters.",
+                    name=name,
+                    characters=rest,
+                    whole=whole,
+                )
+            )
             return body
         if found:
             self.notes.append(
-                f"{name} has a header or licence of Project Gutenberg, {of_all}, which would be learnt too; "
-                "--strip-gutenberg leaves it out."
+                tr(
+                    "{name} has a header or licence of Project Gutenberg, {characters:,} of {whole:,} characters, "
+                    "which would be learnt too; --strip-gutenberg leaves it out.",
+                    name=name,
+                    characters=rest,
+                    whole=whole,
+                )
             )
         elif leave_out:
-            self.notes.append(f"{name}: no header or licence of Project Gutenberg was found, so none was left out.")
+            self.notes.append(tr("{name}: no header or licence of Project Gutenberg was found, so none was left out.", name=name))
         return text
 
     def together(self) -> tuple[tuple[str, ...], bool]:
@@ -150,11 +161,11 @@ class Reading:
         if is_documents:
             filled = [one for one in pieces if one.strip()]
             if empty := len(pieces) - len(filled):
-                self.notes.append(f"Left out as blank: {empty:,} of {len(pieces):,} documents.")
+                self.notes.append(tr("Left out as blank: {blank:,} of {documents:,} documents.", blank=empty, documents=len(pieces)))
             pieces = filled
         elif all(one.isspace() for one in pieces):
             pieces = []
-        names = ", ".join(source.name for source in self.sources[:3]) or "the text"
+        names = ", ".join(name_said(source.name) for source in self.sources[:3]) or tr("the text")
         if not pieces:
             blank = any(one.characters for one in self.sources)
             raise TextError(tr("{names}: there is nothing but blanks", names=names) if blank else tr("{names}: it is empty", names=names))
@@ -164,7 +175,7 @@ class Reading:
                 tr("{names}: the only character is {first!r}", names=names, first=first), expected=tr("at least two different ones")
             )
         if is_documents and len(pieces) == 1 and not self.stays_documents:
-            self.notes.append("A single document is taken as a stream.")
+            self.notes.append(tr("A single document is taken as a stream."))
             is_documents = False
         self.found = look(pieces, is_documents)
         noted = self.found.notes("documents" if is_documents else "lines", replaced=self.tidy.half_pairs)
@@ -180,12 +191,16 @@ class Reading:
             if by == "auto" and texts:
                 count = sum(len(one.documents or ()) for one in texts)
                 self.notes.append(
-                    f"The text is a list of {count:,} short lines, so each line is a document; --documents stream takes it as one stream."
+                    tr(
+                        "The text is a list of {count:,} short lines, so each line is a document; "
+                        "--documents stream takes it as one stream.",
+                        count=count,
+                    )
                 )
             return [one for documents in lists for one in documents], True
         if by == "auto" and len(texts) < len(self.taken):
             raise TextError(
-                tr("{name} is a plain text, but was given with a table, whose rows are documents", name=texts[0].source.name),
+                tr("{name} is a plain text, but was given with a table, whose rows are documents", name=name_said(texts[0].source.name)),
                 hint=tr("--documents line, paragraph or stream says what to make of it"),
             )
         pieces: list[str] = []

@@ -9,7 +9,9 @@ import statistics
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from escriba.language import later, tr, trn
 from escriba.text.findings import SHOWN, Duplicates, Mojibake, look
+from escriba.text.opening import name_said
 from escriba.text.tokenizer import TOKENIZERS, Tokenizer
 from escriba.text.tokenizer_json import EOS, UNK
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Summary", "lines_before_training", "summarized"]
 
 LISTED = 10  # symbols at either end of the vocabulary
+PARTS = {"train": later("{count:,} to learn from"), "choosing": later("{count:,} to choose by"), "held_out": later("{count:,} held out")}
 
 
 @dataclass(frozen=True, repr=False)
@@ -72,30 +75,51 @@ class Summary:
         return _lines(self.vocabulary, self.unit, self.rarest, self.parts)
 
     def __str__(self) -> str:
-        more = f" and {len(self.sources) - 3:,} more" if len(self.sources) > 3 else ""
-        rows = [("read", ", ".join(self.sources[:3]) + more), ("characters", f"{self.characters:,}")]
+        read = ", ".join(map(name_said, self.sources[:3]))
+        if len(self.sources) > 3:
+            read = trn("{listed} and {n:,} more", "{listed} and {n:,} more", len(self.sources) - 3, listed=read)
+        rows = [(tr("read"), read), (tr("characters"), f"{self.characters:,}")]
         if self.documents is None or self.lengths is None:
-            rows.append(("documents", "none: one stream"))
+            rows.append((tr("documents"), tr("none: one stream")))
         else:
             least, median, greatest = self.lengths
-            rows.append(("documents", f"{self.documents:,}, of {least:,} to {greatest:,} characters, in the middle {median:,.0f}"))
+            said = tr(
+                "{documents:,}, of {least:,} to {greatest:,} characters, in the middle {median:,.0f}",
+                documents=self.documents,
+                least=least,
+                greatest=greatest,
+                median=median,
+            )
+            rows.append((tr("documents"), said))
         if self.labels:
             listed = _listed(tuple(self.labels.items())[:LISTED])
-            rows.append(("labels", listed + (f"  and {len(self.labels) - LISTED:,} more" if len(self.labels) > LISTED else "")))
+            if (left := len(self.labels) - LISTED) > 0:
+                listed = trn("{listed}  and {n:,} more", "{listed}  and {n:,} more", left, listed=listed)
+            rows.append((tr("labels"), listed))
         vocabulary, *others = self.lines()
-        rows += [vocabulary, ("commonest", _listed(self.commonest)), *others]
-        within = "" if self.looked_at is None else f" (in the first {self.looked_at:,} characters)"
+        rows += [vocabulary, (tr("commonest"), _listed(self.commonest)), *others]
         if (found := self.duplicated_lines).count:
-            examples = ", ".join(f"{line!r} {count:,} times" for line, count in found.examples)
-            rows.append(("repeated", f"{found.count:,} of {found.of:,} lines, {found.share:.1%} of the text{within}: {examples}"))
+            said = tr("{count:,} of {of:,} lines, {share:.1%} of the text", count=found.count, of=found.of, share=found.share)
+            rows.append((tr("repeated"), f"{self._within(said)}: {', '.join(_times(*example) for example in found.examples)}"))
         for one in self.suspected_mojibake[:SHOWN]:
-            meant = "a lost character" if one.meant is None else f"probably {one.meant!r}"
-            rows.append(("suspected", f"{one.found!r} {one.count:,} times: {meant}{within}"))
-        wide = max(len(name) for name, _ in rows)
-        return "\n".join([*(f"{name:<{wide}}  {value}" for name, value in rows), *(f"{'note':<{wide}}  {note}" for note in self.notes)])
+            meant = tr("a lost character") if one.meant is None else tr("probably {meant!r}", meant=one.meant)
+            rows.append((tr("suspected"), self._within(f"{_times(one.found, one.count)}: {meant}")))
+        wide = max(len(name) for name, _ in rows)  # a note's name is no longer
+        rows += [(tr("note"), note) for note in self.notes]
+        return "\n".join(f"{name:<{wide}}  {value}" for name, value in rows)
+
+    def _within(self, said: str) -> str:
+        """What was found, with the part of the text in which it was looked for, where that is not all."""
+        if self.looked_at is None:
+            return said
+        return tr("{said} (in the first {looked_at:,} characters)", said=said, looked_at=self.looked_at)
 
     def __repr__(self) -> str:
         return str(self)
+
+
+def _times(found: str, count: int) -> str:
+    return trn("{found!r} {n:,} times", "{found!r} {n:,} times", count, found=found)
 
 
 def _listed(counts: tuple[tuple[str, int], ...]) -> str:
@@ -103,11 +127,11 @@ def _listed(counts: tuple[tuple[str, int], ...]) -> str:
 
 
 def _lines(vocabulary: int, unit: str, rarest: tuple[tuple[str, int], ...], parts: dict[str, int]) -> list[tuple[str, str]]:
-    named = {"train": "to learn from", "choosing": "to choose by", "held_out": "held out"}
+    cut = ", ".join(tr(PARTS[part], count=count) for part, count in parts.items() if count)
     return [
-        ("vocabulary", f"{vocabulary:,} ids of the unit {unit}"),
-        *([("rarest", _listed(rarest))] if rarest else []),
-        ("parts", ", ".join(f"{count:,} {named[part]}" for part, count in parts.items() if count) + " (characters)"),
+        (tr("vocabulary"), tr("{ids:,} ids of the unit {unit}", ids=vocabulary, unit=unit)),
+        *([(tr("rarest"), _listed(rarest))] if rarest else []),
+        (tr("parts"), tr("{parts} (characters)", parts=cut)),
     ]
 
 

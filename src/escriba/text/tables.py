@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from escriba.errors import TextError, near_name
-from escriba.language import tr
+from escriba.language import tr, trn
 from escriba.settings import TextSettings
 from escriba.text.plain import LINE_END
 
@@ -68,7 +68,7 @@ def rows_as_documents(text: str, kind: TableKind, settings: TextSettings, name: 
                     met=error.met,
                 ),
                 expected=error.expected,
-                hint="a plain text is read without --column" + (f"; {error.hint}" if error.hint else ""),
+                hint="; ".join([tr("a plain text is read without --column"), *([error.hint] if error.hint else [])]),
             ) from error
     names, rows, notes = _read_json(text, name) if kind == "jsonl" else _read_cells(text, kind, settings, name)
     width = max((len(row) for _, row in rows), default=0)
@@ -83,15 +83,21 @@ def rows_as_documents(text: str, kind: TableKind, settings: TextSettings, name: 
     first, last = (settings.from_line or 1) - 1, settings.to_line
     if first and first >= len(rows):
         raise TextError(
-            tr("{name} has {rows:,} rows", name=name, rows=len(rows)),
-            expected=tr("more than from_line, {first:,}, asks for", first=first + 1),
+            trn("{name} has {n:,} rows", "{name} has {n:,} rows", len(rows), name=name),
+            expected=tr("more than from_line, {from_line:,}, asks for", from_line=first + 1),
         )
     documents = []
     for line, row in rows[first:last]:
         if len(row) <= (last_one := max(*columns, label or 0)):
             raise TextError(
-                tr("{name}: the row at line {line:,} has {row} columns", name=name, line=line, row=len(row)),
-                expected=tr("{last_one} or more", last_one=last_one + 1),
+                trn(
+                    "{name}: the row at line {line:,} has {n} columns",
+                    "{name}: the row at line {line:,} has {n} columns",
+                    len(row),
+                    name=name,
+                    line=line,
+                ),
+                expected=tr("{least} or more", least=last_one + 1),
             )
         document = " ".join(row[column] for column in columns if row[column])
         # a label ends at the first tab: within it there is none, nor an end of line
@@ -110,10 +116,10 @@ def _columns(wanted: Sequence[str], names: Sequence[str], width: int, name: str)
         if max(width, len(names)) <= 1:
             return [0], []
         if "text" in names:
-            return [names.index("text")], [f"{name}: the column 'text' was taken; --column chooses another."]
+            return [names.index("text")], [tr("{name}: the column 'text' was taken; --column chooses another.", name=name)]
         raise TextError(
-            tr("{name} has {names} columns, and none was chosen", name=name, names=max(width, len(names))),
-            expected=tr("a column, by name or number: {shown}", shown=shown),
+            tr("{name} has {columns} columns, and none was chosen", name=name, columns=max(width, len(names))),
+            expected=tr("a column, by name or number: {columns}", columns=shown),
             hint=tr("--column NAME; with --no-header too if the first row is no row of names") if names else tr("--column NUMBER"),
         )
     places = []
@@ -125,8 +131,8 @@ def _columns(wanted: Sequence[str], names: Sequence[str], width: int, name: str)
         else:
             near = near_name(one, names)
             raise TextError(
-                tr("{name} has no column {one!r}", name=name, one=one),
-                expected=tr("one of {shown}", shown=shown),
+                tr("{name} has no column {column!r}", name=name, column=one),
+                expected=tr("one of {names}", names=shown),
                 hint=tr("did you mean {near!r}?", near=near) if near else None,
             )
     return places, []
@@ -147,7 +153,7 @@ def _read_cells(text: str, kind: TableKind, settings: TextSettings, name: str) -
         first = _first_line(text[:FIRST_LINE])
         delimiter = ";" if ";" in first and "," not in first else ","
         if delimiter == ";":
-            notes.append(f"{name}: the columns are separated by semicolons.")
+            notes.append(tr("{name}: the columns are separated by semicolons.", name=name))
         rows = _parse(text, delimiter, csv.QUOTE_MINIMAL, name)
     if not rows:
         raise TextError(tr("{name} has no rows", name=name))
@@ -155,7 +161,9 @@ def _read_cells(text: str, kind: TableKind, settings: TextSettings, name: str) -
         return [], rows, notes
     names = [cell.strip() for cell in rows[0][1]]
     shown = ", ".join(map(_brief, names[:10]))
-    notes.append(f"{name}: the first row was taken as the names of the columns ({shown}); --no-header takes it as a row.")
+    notes.append(
+        tr("{name}: the first row was taken as the names of the columns ({names}); --no-header takes it as a row.", name=name, names=shown)
+    )
     return names, rows[1:], notes
 
 
@@ -202,18 +210,18 @@ def _read_json(text: str, name: str) -> tuple[list[str], list[tuple[int, list[st
     kind = type(values[0][1])
     if kind not in (dict, list, str):
         raise TextError(
-            tr("{name}: line {values:,} is a {__name__}", name=name, values=values[0][0], __name__=kind.__name__),
+            tr("{name}: line {line:,} is a {type}", name=name, line=values[0][0], type=kind.__name__),
             expected=tr('an object, such as {"text": "..."}'),
         )
     for line, value in values:
         if type(value) is not kind:
             raise TextError(
                 tr(
-                    "{name}: line {line:,} is a {__name__}, the first a {__name__2}",
+                    "{name}: line {line:,} is a {type}, the first a {first_type}",
                     name=name,
                     line=line,
-                    __name__=type(value).__name__,
-                    __name__2=kind.__name__,
+                    type=type(value).__name__,
+                    first_type=kind.__name__,
                 )
             )
     if kind is str:

@@ -151,8 +151,8 @@ def refuse_clauses(counts: Mapping[str, int]) -> None:
     if prevail and letters >= FEWEST_LETTERS and letters > LONGEST_MEAN * found:
         raise SettingsError(
             tr(
-                "words were asked for of a text in a script without blanks between words: {key!r} would be one word",
-                key=max(unspaced, key=len)[:20],
+                "words were asked for of a text in a script without blanks between words: {clause!r} would be one word",
+                clause=max(unspaced, key=len)[:20],
             ),
             expected=tr("words with blanks between them"),
             hint=tr("--unit char, or a text that was cut into words before"),
@@ -320,9 +320,9 @@ def _utf8(text: str) -> bytes:
     except UnicodeEncodeError as error:
         raise UnknownSymbolError(
             tr(
-                "the character {start!r} at position {start2:,} is half a surrogate pair, which has no bytes in UTF-8",
-                start=text[error.start],
-                start2=error.start,
+                "the character {character!r} at position {position:,} is half a surrogate pair, which has no bytes in UTF-8",
+                character=text[error.start],
+                position=error.start,
             )
         ) from None
 

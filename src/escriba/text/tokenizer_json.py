@@ -42,20 +42,24 @@ def checked_json(data: object, kinds: Mapping[str, type[KindOfTokenizer]]) -> di
     }
     names = [*choices, "symbols", "frequencies"]
     if not isinstance(data, dict):
-        raise TextError(tr("the tokenizer is a {__name__}", __name__=type(data).__name__), expected=tr("an object"))
+        raise TextError(tr("the tokenizer is a {type}", type=type(data).__name__), expected=tr("an object"))
     if missing := [name for name in names if name not in data]:
-        raise TextError(tr("the tokenizer lacks {missing}", missing=", ".join(missing)))
+        raise TextError(tr("the tokenizer lacks {names}", names=", ".join(missing)))
     if unknown := [str(name) for name in data if name not in names]:
-        raise TextError(tr("the tokenizer has an unknown key, {unknown!r}", unknown=unknown[0]), expected="only " + ", ".join(names))
+        raise TextError(
+            tr("the tokenizer has an unknown key, {key!r}", key=unknown[0]), expected=tr("only {names}", names=", ".join(names))
+        )
     for name, allowed in choices.items():
         if type(data[name]) is not type(allowed[0]) or data[name] not in allowed:
-            raise TextError(tr("the tokenizer's {name} is {data!r}", name=name, data=data[name]), expected=" or ".join(map(repr, allowed)))
+            raise TextError(
+                tr("the tokenizer's {name} is {value!r}", name=name, value=data[name]), expected=tr(" or ").join(map(repr, allowed))
+            )
     symbols, frequencies = data["symbols"], data["frequencies"]
     if not isinstance(symbols, list) or not all(isinstance(symbol, str) for symbol in symbols):
         raise TextError(tr("the tokenizer's symbols are not a list of strings"))
     kind = kinds[data["kind"]]
     if kind.knows_everything and data["unknown"]:
-        raise TextError(tr("a tokenizer of the kind {kind!r} has no {UNK}", kind=kind.kind, UNK=UNK))
+        raise TextError(tr("a tokenizer of the kind {kind!r} has no {symbol}", kind=kind.kind, symbol=UNK))
     if len({*symbols, UNK, EOS}) != len(symbols) + 2:
         raise TextError(tr("a symbol of the tokenizer stands twice"))
     if not symbols or not kind.fits(symbols):

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from escriba.errors import SettingsError, TextError, UnknownSymbolError
-from escriba.language import tr
+from escriba.language import tr, trn
 from escriba.settings import TextSettings
 from escriba.text.printed import Printed
 from escriba.text.tokenizer_json import EOS, UNK, checked_json
@@ -95,9 +95,8 @@ class Tokenizer(abc.ABC):
         self.newlines: Literal["lf", "keep"] = newlines
         self.dtype = np.min_scalar_type(len(self.symbols) - 1)
         if not self._plain or self.frequencies.shape != (self.vocab_size,):
-            raise TextError(
-                tr("{vocab_size} symbols with frequencies of shape {shape}", vocab_size=self.vocab_size, shape=self.frequencies.shape)
-            )
+            shape = self.frequencies.shape
+            raise TextError(tr("{symbols} symbols with frequencies of shape {shape}", symbols=self.vocab_size, shape=shape))
 
     @property
     def vocab_size(self) -> int:
@@ -156,7 +155,9 @@ class Tokenizer(abc.ABC):
             raise SettingsError(tr("min_count is {min_count}, but without <unk> every symbol must be kept", min_count=min_count))
         if max_vocab_size is not None and (max_vocab_size < 3 or not unknown) and not cls.knows_everything:
             raise SettingsError(
-                f"max_vocab_size is {max_vocab_size}" + ("" if unknown else ", but without <unk> every symbol must be kept"),
+                tr("max_vocab_size is {most}", most=max_vocab_size)
+                if unknown
+                else tr("max_vocab_size is {most}, but without <unk> every symbol must be kept", most=max_vocab_size),
                 expected=tr("3 or more, and an <unk> for what is left out; or None"),
             )
         counts = here = cls._count(pieces, is_documents)
@@ -282,7 +283,7 @@ class Tokenizer(abc.ABC):
         wide = max((len(symbol) for _, symbol, _ in rows), default=0)
         lines = [f"{i:>6}  {symbol:<{wide}}  {count:>12}" for i, symbol, count in rows]
         left = self.vocab_size - len(rows)
-        return Printed("\n".join([*lines, *([f"   ...  and {left:,} more"] if left else [])]))
+        return Printed("\n".join([*lines, *(["   ...  " + trn("and {n:,} more", "and {n:,} more", left)] if left else [])]))
 
     def known_ids(self, ids: ArrayLike) -> NDArray[Any]:
         """Checked ids as an array of one dimension, without ``<eos>``.
@@ -303,15 +304,15 @@ class Tokenizer(abc.ABC):
             )
         if (low := int(array.min())) < 0 or (high := int(array.max())) >= self.vocab_size:
             raise TextError(
-                tr("there is no symbol {high}", high=low if low < 0 else high),
-                expected=tr("ids from 0 to {vocab_size}", vocab_size=self.vocab_size - 1),
+                tr("there is no symbol {id}", id=low if low < 0 else high),
+                expected=tr("ids from 0 to {last}", last=self.vocab_size - 1),
             )
         return array if self.eos_id is None else array[array != self.eos_id]
 
     def _unknown_symbol(self, symbol: str, where: int) -> UnknownSymbolError:
         return UnknownSymbolError(
-            tr("{symbol!r} at position {where:,} is not in the vocabulary, which has no {UNK}", symbol=symbol, where=where, UNK=UNK),
-            expected=tr("only the {vocab_size:,} symbols of the training text", vocab_size=self.vocab_size),
+            tr("{symbol!r} at position {position:,} is not in the vocabulary, which has no {unk}", symbol=symbol, position=where, unk=UNK),
+            expected=tr("only the {symbols:,} symbols of the training text", symbols=self.vocab_size),
         )
 
     def __eq__(self, other: object) -> bool:
@@ -351,7 +352,7 @@ def checked_text(text: str) -> str:
         TextError: it is no string.
     """
     if not isinstance(text, str):
-        raise TextError(tr("a text of type {__name__}", __name__=type(text).__name__), expected=tr("a string"))
+        raise TextError(tr("a text of type {type}", type=type(text).__name__), expected=tr("a string"))
     return text
 
 
@@ -370,13 +371,13 @@ def _pieces_of(text: str | ReadText | Iterable[str]) -> tuple[Sequence[str], boo
         return text.pieces, text.is_documents, text.settings
     if isinstance(text, bytes) or not isinstance(text, Iterable):
         raise TextError(
-            tr("a text of type {__name__}", __name__=type(text).__name__),
+            tr("a text of type {type}", type=type(text).__name__),
             expected=tr("a string, a text that was read, or documents, each a string"),
         )
     documents = list(text)
     for one in documents:
         if not isinstance(one, str):
-            raise TextError(tr("a document of type {__name__}", __name__=type(one).__name__), expected=tr("strings"))
+            raise TextError(tr("a document of type {type}", type=type(one).__name__), expected=tr("strings"))
     return documents, True, None
 
 

@@ -27,30 +27,34 @@ def check_arguments(net: Any, data: Any, choosing: Any, step: Any, budget_s: Any
         SettingsError: an argument is of another kind, or the network has fewer symbols than the data.
     """
     kinds: list[tuple[str, Any, type, str, str | None]] = [
-        ("net", net, LanguageModel, "a LanguageModel", "escriba.LanguageModel(tokenizer.vocab_size)"),
-        ("data", data, Batches, "batches", "escriba.windows(encoded), streams(encoded) or documents(encoded)"),
-        ("choosing", choosing, EncodedText, "an encoded text, or None", "text.encode(tokenizer)"),
-        ("resume", resume, TrainingState, "what the state() of a training gave, or None", None),
-        ("more", more, TrainingState, "what the state() of a finished training gave, or None", None),
+        ("net", net, LanguageModel, tr("a LanguageModel"), "escriba.LanguageModel(tokenizer.vocab_size)"),
+        ("data", data, Batches, tr("batches"), tr("escriba.windows(encoded), streams(encoded) or documents(encoded)")),
+        ("choosing", choosing, EncodedText, tr("an encoded text, or None"), "text.encode(tokenizer)"),
+        ("resume", resume, TrainingState, tr("what the state() of a training gave, or None"), None),
+        ("more", more, TrainingState, tr("what the state() of a finished training gave, or None"), None),
     ]
     for name, value, kind, expected, hint in kinds:
         if not isinstance(value, kind) and (value is not None or name in ("net", "data")):
             raise SettingsError(tr("{name} is {value}", name=name, value=_shown(value)), expected=expected, hint=hint)
     if resume is not None and more is not None:
-        raise SettingsError(tr("resume and more at once"), expected=tr("resume (an unfinished training) or more (a finished one)"))
+        raise SettingsError(
+            tr("{one} and {other} at once", one="resume", other="more"),
+            expected=tr("resume (an unfinished training) or more (a finished one)"),
+        )
     if step is not None and not callable(step):
         raise SettingsError(
-            tr("step is {step}", step=_shown(step)), expected=tr("a function: step(net, batch) -> loss, or -> (loss, state)")
+            tr("{name} is {value}", name="step", value=_shown(step)),
+            expected=tr("a function: step(net, batch) -> loss, or -> (loss, state)"),
         )
     is_number = isinstance(budget_s, int | float) and not isinstance(budget_s, bool)
     if budget_s is not None and not (is_number and math.isfinite(budget_s) and budget_s >= 0):
-        raise SettingsError(tr("budget_s is {budget_s}", budget_s=_shown(budget_s)), expected=tr("seconds, 0 or more, or None"))
+        raise SettingsError(tr("{name} is {value}", name="budget_s", value=_shown(budget_s)), expected=tr("seconds, 0 or more, or None"))
     for name, part in (("data", data), ("choosing", choosing)):
         if part is not None and (symbols := _symbols(part)) > net.vocab_size:
             raise SettingsError(
-                tr("{name} has {symbols:,} symbols, the network {vocab_size:,}", name=name, symbols=symbols, vocab_size=net.vocab_size),
+                tr("{name} has {symbols:,} symbols, the network {of_network:,}", name=name, symbols=symbols, of_network=net.vocab_size),
                 expected=tr("a network of the same vocabulary"),
-                hint=tr("escriba.LanguageModel(tokenizer.vocab_size)"),
+                hint="escriba.LanguageModel(tokenizer.vocab_size)",
             )
 
 
@@ -68,7 +72,7 @@ def loss_and_state(outcome: Any) -> tuple[Tensor, ModelState | None]:
     loss, state = outcome if isinstance(outcome, tuple) and len(outcome) == 2 else (outcome, None)
     if not isinstance(loss, Tensor) or loss.numel() != 1 or not loss.requires_grad:
         raise TrainingError(
-            tr("the step gave back {outcome}", outcome=_shown(outcome)),
+            tr("the step gave back {value}", value=_shown(outcome)),
             expected=tr("a loss tensor with one number that depends on the network's weights, or (loss, state)"),
             hint=tr("return cross_entropy(logits, batch.targets), not float(loss), loss.item() or loss.detach()"),
         )
@@ -77,7 +81,7 @@ def loss_and_state(outcome: Any) -> tuple[Tensor, ModelState | None]:
         raise TrainingError(
             tr("the step gave back a loss and, as the state, {state}", state=_shown(state)),
             expected=tr("the state that the network gave: for each layer its tensors"),
-            hint=tr("logits, state = net(batch.inputs, batch.state)"),
+            hint="logits, state = net(batch.inputs, batch.state)",
         )
     return loss.reshape(()), None if state is None else tuple(tuple(layer) for layer in layers)
 
@@ -89,8 +93,13 @@ def _are_tensors(layer: Any) -> bool:
 def _shown(value: Any) -> str:
     """A value in a few words."""
     if isinstance(value, Tensor):
-        return f"a tensor of shape {tuple(value.shape)}" + ("" if value.requires_grad else " without a gradient")
+        shape = tuple(value.shape)
+        return (
+            tr("a tensor of shape {shape}", shape=shape)
+            if value.requires_grad
+            else tr("a tensor of shape {shape} without a gradient", shape=shape)
+        )
     if isinstance(value, tuple):
-        return f"a tuple of {len(value)}: ({', '.join(map(_shown, value))})"
+        return tr("a tuple of {length}: ({members})", length=len(value), members=", ".join(map(_shown, value)))
     text = repr(value)
-    return text if len(text) <= 60 else f"a {type(value).__name__}"
+    return text if len(text) <= 60 else tr("a {kind}", kind=type(value).__name__)

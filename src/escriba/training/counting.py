@@ -61,13 +61,13 @@ def count_ngrams(
         TextError: there is nothing to count, or there are more n-grams.
     """
     if isinstance(order, bool) or not isinstance(order, int) or not 1 <= order <= MOST_ORDER:
-        raise SettingsError(tr("order is {order!r}", order=order), expected=tr("a whole number, 1 to {MOST_ORDER}", MOST_ORDER=MOST_ORDER))
+        raise SettingsError(tr("order is {order!r}", order=order), expected=tr("a whole number, 1 to {most}", most=MOST_ORDER))
     given = np.asarray(ids)
     low, high = int(given.min(initial=0)), int(given.max(initial=0))
     if low < 0 or high >= vocab_size:
         raise SettingsError(
-            tr("id {high} is not in the vocabulary", high=low if low < 0 else high),
-            expected=tr("ids 0 to {vocab_size}", vocab_size=vocab_size - 1),
+            tr("id {id} is not in the vocabulary", id=low if low < 0 else high),
+            expected=tr("ids 0 to {last}", last=vocab_size - 1),
         )
     symbols, place = _laid_out(given, offsets, eos, order)
     if len(symbols) == 0:

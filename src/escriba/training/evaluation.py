@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from escriba.errors import TextError
-from escriba.language import tr
+from escriba.language import tr, trn
 from escriba.model.language_model import LanguageModel
 from escriba.model.loss import InOtherUnits, cross_entropy
 from escriba.text.batches import documents
@@ -64,7 +64,8 @@ def evaluate_part(net: LanguageModel, part: EncodedText) -> Evaluation:
 def _stream(net: LanguageModel, ids_N: np.ndarray) -> tuple[float, int]:
     targets = len(ids_N) - 1
     if targets < 1:
-        raise TextError(tr("a part of {ids_N} symbols cannot be scored", ids_N=len(ids_N)), expected=tr("2 or more"))
+        met = trn("a part of {n} symbols cannot be scored", "a part of {n} symbols cannot be scored", len(ids_N))
+        raise TextError(met, expected=tr("2 or more"))
     lanes = max(1, min(LANES, targets // WARM_UP))
     length = math.ceil(targets / lanes)
     warm_up = WARM_UP if lanes > 1 else 0

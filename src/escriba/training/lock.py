@@ -93,14 +93,17 @@ class FolderLock:
 
 def _refused(place: Path, holder: dict[str, object]) -> CheckpointError:
     if holder.get("pid") == os.getpid() and holder.get("host") == platform.node():
-        by = "this same program"
+        by = tr("this same program")
     elif holder:
-        by = f"process {holder.get('pid')} on {holder.get('host')}"
+        by = tr("process {pid} on {host}", pid=holder.get("pid"), host=holder.get("host"))
     else:
-        by = "another process"
-    since = f", since {str(holder['date']).replace('T', ' ')}" if "date" in holder else ""
+        by = tr("another process")
+    met = tr("{folder} is being trained by {who}", folder=place, who=by)
+    if "date" in holder:
+        since = str(holder["date"]).replace("T", " ")
+        met = tr("{folder} is being trained by {who}, since {date}", folder=place, who=by, date=since)
     return CheckpointError(
-        tr("{place} is being trained by {by}{since}", place=place, by=by, since=since),
+        met,
         expected=tr("one training a folder"),
         hint=tr("wait for its end, or stop it (Ctrl-C there saves it), or choose another folder with -o"),
     )

@@ -9,13 +9,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from escriba.errors import TextError
-from escriba.language import tr
+from escriba.language import later, tr
 from escriba.settings import ModelSettings, Settings, TextSettings, TrainSettings, near_setting
 from escriba.text.corpus import Corpus, Parts
 from escriba.text.encoded import EncodedText
 from escriba.text.tokenizer import TOKENIZERS, Tokenizer
 
 __all__ = ["characters_per_symbol", "encoded_part", "fit_tokenizer", "sort_settings"]
+
+TOO_SHORT = {
+    "held-out": later("the held-out part is a single symbol of the unit {unit}, of which nothing can be scored"),
+    "choosing": later("the choosing part is a single symbol of the unit {unit}, of which nothing can be scored"),
+}
+"""What is wrong with a part, by what it is called."""
 
 
 def sort_settings(values: Mapping[str, Any]) -> dict[type[Settings], dict[str, Any]]:
@@ -56,7 +62,7 @@ def encoded_part(part: Corpus | None, tokenizer: Tokenizer, name: str) -> Encode
     Args:
         part: the text.
         tokenizer: its symbols.
-        name: what the part is called in an error, "held-out" or "choosing".
+        name: which part it is, "held-out" or "choosing".
 
     Raises:
         TextError: it is a stream of a single symbol, of which none can be scored: that is said before anything is learnt.
@@ -64,6 +70,7 @@ def encoded_part(part: Corpus | None, tokenizer: Tokenizer, name: str) -> Encode
     """
     encoded = None if part is None else part.encode(tokenizer)
     if encoded is not None and encoded.offsets is None and len(encoded) < 2:
-        what = f"the {name} part is a single symbol of the unit {tokenizer.kind}, of which nothing can be scored"
-        raise TextError(what, expected=tr("2 symbols or more"), hint=tr("bring a longer one: --val, --test"))
+        raise TextError(
+            tr(TOO_SHORT[name], unit=tokenizer.kind), expected=tr("2 symbols or more"), hint=tr("bring a longer one: --val, --test")
+        )
     return encoded

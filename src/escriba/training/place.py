@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from escriba.errors import CheckpointError
-from escriba.language import tr
+from escriba.language import later, tr
 
 __all__ = ["mend", "model_place", "new_place", "saying_what_failed", "sibling", "take_place"]
 
@@ -37,13 +37,13 @@ def saying_what_failed(what: str) -> Iterator[None]:
     except OSError as error:
         match error.errno:
             case errno.ENOSPC | errno.EDQUOT | errno.EFBIG:
-                hint = "free some space; what was saved before is whole, and --resume goes on from there"
+                hint = tr("free some space; what was saved before is whole, and --resume goes on from there")
             case errno.ENOENT | errno.ESTALE:
-                hint = "it was moved or deleted while it was in use: put it back and go on with --resume, or train anew"
+                hint = tr("it was moved or deleted while it was in use: put it back and go on with --resume, or train anew")
             case errno.EACCES | errno.EPERM | errno.EROFS:
-                hint = "choose a folder that you may write to with -o, or close the program that has it open"
+                hint = tr("choose a folder that you may write to with -o, or close the program that has it open")
             case _:
-                hint = "choose another folder with -o"
+                hint = tr("choose another folder with -o")
         raise CheckpointError(f"{what}: {error.strerror or error}", hint=hint) from error
 
 
@@ -57,7 +57,7 @@ def model_place(target: Path) -> Path:
         return target.resolve()
     except (OSError, RuntimeError, ValueError) as error:  # a loop of links, an endless path, a null character
         raise CheckpointError(
-            tr("{target!r:.200} is no path: {error}", target=str(target), error=error), hint=tr("choose another folder with -o")
+            tr("{path!r:.200} is no path: {reason}", path=str(target), reason=error), hint=tr("choose another folder with -o")
         ) from error
 
 
@@ -72,23 +72,22 @@ def new_place(target: Path, *, windows: bool = os.name == "nt") -> Path:
         CheckpointError: no model can stand there.
     """
     place, here = model_place(target), model_place(Path())
-    choose = "choose another folder with -o"
+    choose = tr("choose another folder with -o")
     if place == here or place in here.parents:
-        which = "the current folder" if place == here else "around the current folder"
-        raise CheckpointError(
-            tr("{target!r} is {which}, which cannot become a model", target=str(target), which=which),
-            hint=tr("name a folder in it: -o NAME"),
-        )
+        met = later("{folder!r} is around the current folder, which cannot become a model")
+        if place == here:
+            met = later("{folder!r} is the current folder, which cannot become a model")
+        raise CheckpointError(tr(met, folder=str(target)), hint=tr("name a folder in it: -o NAME"))
     length = len(os.fsencode(place.name))
     if length > LONGEST_NAME:
         raise CheckpointError(
-            tr("the name {place!r}... has {length} bytes", place=place.name[:40], length=length),
-            expected=tr("at most {LONGEST_NAME}", LONGEST_NAME=LONGEST_NAME),
+            tr("the name {beginning!r}... has {length} bytes", beginning=place.name[:40], length=length),
+            expected=tr("at most {most}", most=LONGEST_NAME),
             hint=choose,
         )
     if windows and place.name.split(".")[0].strip().lower() in RESERVED:
         raise CheckpointError(tr("{name!r} is the name of a device on Windows, so no folder can have it", name=place.name), hint=choose)
-    with saying_what_failed(f"{target} could not be made"):
+    with saying_what_failed(tr("{path} could not be made", path=target)):
         place.parent.mkdir(parents=True, exist_ok=True)
         place.exists()  # a path that is too long says so here
     return place
@@ -106,15 +105,14 @@ def take_place(new: Path, place: Path, *, replaces: bool) -> None:
         CheckpointError: something else is there now, or a file of the old one is open, on Windows; the new one stays where it is.
     """
     old = sibling(place, "old")
-    what = f"{new} holds the new model, and could not be moved to {place}"
-    with saying_what_failed(what):
+    with saying_what_failed(tr("{new} holds the new model, and could not be moved to {place}", new=new, place=place)):
         if replaces and place.exists():
             shutil.rmtree(old, ignore_errors=True)
             _rename(place, old)
         elif place.exists():
             raise CheckpointError(
-                tr("{what}: there is something now", what=what),
-                hint=tr("move it away, then rename {name} to {name2}", name=new.name, name2=place.name),
+                tr("{new} holds the new model, and could not be moved to {place}: there is something now", new=new, place=place),
+                hint=tr("move it away, then rename {new} to {name}", new=new.name, name=place.name),
             )
         try:
             _rename(new, place)
@@ -145,7 +143,7 @@ def mend(place: Path) -> None:
     old = sibling(place, "old")
     if not old.is_dir():
         return
-    with saying_what_failed(f"{old}, the model that was to be replaced, could not be moved back to {place}"):
+    with saying_what_failed(tr("{old}, the model that was to be replaced, could not be moved back to {place}", old=old, place=place)):
         if (place / "config.json").is_file():
             shutil.rmtree(old, ignore_errors=True)
         elif not place.exists():

@@ -196,9 +196,14 @@ def _sized(net: LanguageModel, data: Batches, chosen: Preset, characters: float)
     if size == own:
         return nets[size], compute, ()
     per_s = compute.symbols_per_s * characters
-    note = (
-        f"hidden_size {size} instead of {own}: this machine learns about {_rounded(per_s):,} characters a second with it, "
-        f"{_rounded(per_s * seconds):,} in {train.minutes:g} minutes; too few for {own} (--hidden-size {own} takes it all the same)"
+    note = tr(
+        "hidden_size {size} instead of {own}: this machine learns about {per_second:,} characters a second with it, "
+        "{characters:,} in {minutes:g} minutes; too few for {own} (--hidden-size {own} takes it all the same)",
+        size=size,
+        own=own,
+        per_second=_rounded(per_s),
+        characters=_rounded(per_s * seconds),
+        minutes=train.minutes,
     )
     return nets[size], compute, (note,)
 

@@ -99,7 +99,7 @@ class RunFolder:
                     tr("{target} is there already", target=target), hint=tr("choose another folder with -o, or --overwrite")
                 )
             path = sibling(place, "partial")
-            with saying_what_failed(f"{path} could not be made"):
+            with saying_what_failed(tr("{path} could not be made", path=path)):
                 if place.exists() and not (place / "config.json").is_file() and any(place.iterdir() if place.is_dir() else [place]):
                     raise CheckpointError(
                         tr("{target} is not a model folder, so it is not overwritten", target=target),
@@ -117,7 +117,7 @@ class RunFolder:
 
     def _take_over(self, before: Path) -> None:
         """Copies the history of a finished model; its kept weights are bound anew, to the new config.json."""
-        with saying_what_failed(f"{before} could not be copied to {self.path}"):
+        with saying_what_failed(tr("{path} could not be copied to {target}", path=before, target=self.path)):
             for name in (*LOGS, SESSIONS):
                 if (before / name).is_file():
                     shutil.copyfile(before / name, self.path / name)
@@ -139,7 +139,7 @@ class RunFolder:
             undo.callback(lock.release)
             mend(place)
             state, lengths, notes = _last_whole_state(target)
-            with saying_what_failed(f"{target} could not be opened for writing"):
+            with saying_what_failed(tr("{path} could not be opened for writing", path=target)):
                 for leftover in (*place.glob(".*.tmp"), *place.glob("*/.*.tmp")):  # of a process that was killed while it wrote
                     leftover.unlink(missing_ok=True)
                 for log in LOGS if not is_finished(place) else ():
@@ -165,7 +165,7 @@ class RunFolder:
 
     def session(self, event: str, **values: Any) -> None:
         """Appends one line to training/sessions.jsonl: what only this sitting had, such as a resuming or an interruption."""
-        with saying_what_failed(f"{self.path / SESSIONS} could not be written"):
+        with saying_what_failed(tr("{path} could not be written", path=self.path / SESSIONS)):
             (self.path / SESSIONS).parent.mkdir(exist_ok=True)  # it may be deleted at any time
         self._append(SESSIONS, _line(event, values))
 
@@ -176,7 +176,7 @@ class RunFolder:
     def _append(self, name: str, content: str) -> None:
         path = self.path / name
         with (
-            saying_what_failed(f"{path} could not be written"),
+            saying_what_failed(tr("{path} could not be written", path=path)),
             path.open("a", encoding="utf-8", newline="\n", errors="surrogatepass") as log,
         ):
             log.write(content)
@@ -184,7 +184,7 @@ class RunFolder:
     def checkpoint(self, weights: Mapping[str, np.ndarray], state: TrainingState) -> None:
         """Saves the weights to use, and all that resuming needs: first the state, then the weights, last the pointer."""
         training, name = self.path / "training", f"step-{state.values['step']:08d}.safetensors"
-        with saying_what_failed(f"{self.path} could not be written to"):
+        with saying_what_failed(tr("{path} could not be written to", path=self.path)):
             training.mkdir(exist_ok=True)
             lengths = {log: _flushed_length(self.path / log) for log in LOGS}
         arrays = {key: tensor.numpy() for key, tensor in state.tensors.items()}
@@ -200,7 +200,7 @@ class RunFolder:
 
     def keep(self, name: str, weights: Mapping[str, np.ndarray]) -> None:
         """Keeps the weights of this moment under a name of their own, such as "epoch-3"."""
-        with saying_what_failed(f"{self.path / 'kept'} could not be made"):
+        with saying_what_failed(tr("{path} could not be made", path=self.path / "kept")):
             (self.path / "kept").mkdir(exist_ok=True)
         save_weights(self.path, weights, f"kept/{name}.safetensors")
 
@@ -224,7 +224,7 @@ def _cut(log: Path, length: Any) -> tuple[str, ...]:
     """Takes back what a log holds beyond a length; a note if it holds less."""
     there = log.stat().st_size if log.is_file() else 0
     if not isinstance(length, int) or there < length:
-        return (f"{log.name} has lost its end",)
+        return (tr("{file} has lost its end", file=log.name),)
     if there > length:
         with log.open("r+b") as file:
             file.truncate(length)
@@ -243,7 +243,7 @@ def _last_whole_state(folder: Path) -> tuple[TrainingState, dict[str, Any], tupl
         pointed = last.get("state") if isinstance(last, dict) else None
         if pointed not in names:
             raise CheckpointError(
-                tr("{folder} points to {pointed!r}, which is not there", folder=folder / "training" / "last.json", pointed=pointed)
+                tr("{file} points to {state!r}, which is not there", file=folder / "training" / "last.json", state=pointed)
             )
         names.insert(0, names.pop(names.index(pointed)))
     except CheckpointError as error:
@@ -253,13 +253,13 @@ def _last_whole_state(folder: Path) -> tuple[TrainingState, dict[str, Any], tupl
             arrays, values = read_tensors(folder / "training" / name)
             lengths = values.pop("log_lengths", None)
             if not isinstance(values.get("step"), int) or not isinstance(lengths, dict):
-                raise CheckpointError(tr("{folder} is no state of a training", folder=folder / "training" / name))
+                raise CheckpointError(tr("{file} is no state of a training", file=folder / "training" / name))
         except CheckpointError as error:
             faults.append(error)
             continue
-        notes = (*(fault.met for fault in faults), f"so it goes on from step {values['step']:,}") if faults else ()
+        notes = (*(fault.met for fault in faults), tr("so it goes on from step {step:,}", step=values["step"])) if faults else ()
         return TrainingState({key: torch.from_numpy(array) for key, array in arrays.items()}, values), lengths, notes
-    why = f": {faults[-1].met}" if names else ""
-    raise CheckpointError(
-        tr("{folder} holds no training to go on with{why}", folder=folder, why=why), hint=tr("train it anew, with --overwrite")
-    )
+    met = tr("{folder} holds no training to go on with", folder=folder)
+    if names:
+        met = tr("{folder} holds no training to go on with: {reason}", folder=folder, reason=faults[-1].met)
+    raise CheckpointError(met, hint=tr("train it anew, with --overwrite"))

@@ -44,7 +44,7 @@ class TrainingState:
         there = [tensor for tensor in found if tensor is not None]
         if there and len(there) < len(members):
             raise TrainingError(
-                tr("the saved training holds {there} of {members} tensors of {name}", there=len(there), members=len(members), name=name),
+                tr("the saved training holds {there} of {wanted} tensors of {group}", there=len(there), wanted=len(members), group=name),
                 hint=tr("begin anew without --resume"),
             )
         return there or None
@@ -107,7 +107,7 @@ class Tally:
         missing = [one.name for one in fields(cls) if one.name not in values]
         if missing:
             raise TrainingError(
-                tr("the saved training does not say {missing}: another version wrote it", missing=", ".join(missing)),
+                tr("the saved training does not say {names}: another version wrote it", names=", ".join(missing)),
                 hint=tr("begin anew without --resume"),
             )
         found = copy.deepcopy({one.name: values[one.name] for one in fields(cls)})  # a state is a value

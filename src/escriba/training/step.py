@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from escriba.errors import SettingsError
-from escriba.language import tr
+from escriba.language import tr, trn
 from escriba.model.language_model import LanguageModel, ModelState
 from escriba.model.loss import cross_entropy
 from escriba.settings import TrainSettings
@@ -93,14 +93,20 @@ def chosen_device(settings: TrainSettings) -> torch.device:
     device = torch.device(settings.device)
     count = torch.cuda.device_count() if device.type == "cuda" and "cuda" in here else 1
     if device.type not in here or (device.index or 0) >= count:
-        kind = "no CUDA device" if device.type == "cuda" else "no Apple GPU"
-        raise SettingsError(
-            tr(
-                "device is {device!r}, but this PyTorch has {f}",
+        if device.type in here:
+            met = trn(
+                "device is {device!r}, but this PyTorch has only {n} CUDA devices",
+                "device is {device!r}, but this PyTorch has only {n} CUDA devices",
+                count,
                 device=settings.device,
-                f=kind if device.type not in here else f"only {count} CUDA devices",
-            ),
-            expected="auto, " + " or ".join(here),
+            )
+        elif device.type == "cuda":
+            met = tr("device is {device!r}, but this PyTorch has no CUDA device", device=settings.device)
+        else:
+            met = tr("device is {device!r}, but this PyTorch has no Apple GPU", device=settings.device)
+        raise SettingsError(
+            met,
+            expected=tr("auto, {first} or {last}", first=", ".join(here[:-1]), last=here[-1]) if len(here) > 1 else f"auto, {here[0]}",
             hint=tr("leave device at auto; a GPU needs PyTorch's build for it and its driver: https://pytorch.org/get-started/locally"),
         )
     return device

@@ -284,9 +284,9 @@ class Fit(Iterator[Event]):
                     rate=rate,
                 ),
                 expected=tr(
-                    "finite numbers; each time training went back to its last good weights, with {RESCUED_RATE:g} of the rate; "
+                    "finite numbers; each time training went back to its last good weights, with {share:g} of the rate; "
                     "nothing unsound was saved",
-                    RESCUED_RATE=RESCUED_RATE,
+                    share=RESCUED_RATE,
                 ),
                 hint=tr(
                     "train anew with a smaller rate: --set train.learning_rate={learning_rate:.1g}, "
@@ -363,34 +363,23 @@ class Fit(Iterator[Event]):
             self._restore(state, new_phase)
         except (AttributeError, KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
             raise TrainingError(
-                tr("the saved training cannot be gone on with: {error}", error=error),
+                tr("the saved training cannot be gone on with: {reason}", reason=error),
                 expected=tr("what Fit.state gave"),
                 hint=tr("begin anew without --resume"),
             ) from error
 
     def _restore(self, state: TrainingState, new_phase: bool) -> None:
         values, tally, before = state.values, Tally.of(state.values), state.values["optimizer"]
-        if before != self.settings.optimizer:
+        if before != (own := self.settings.optimizer):
             if not new_phase:
-                raise TrainingError(
-                    tr(
-                        "the saved training is of the optimizer {before!r}, not {optimizer!r}",
-                        before=before,
-                        optimizer=self.settings.optimizer,
-                    )
-                )
+                raise TrainingError(tr("the saved training is of the optimizer {saved!r}, not {optimizer!r}", saved=before, optimizer=own))
             state = TrainingState({name: tensor for name, tensor in state.tensors.items() if "moments/" not in name}, values)
         carried = state.carried(self.device)
         rows = None if carried is None else len(carried[0][0])
         if rows not in (None, self.data.batch_size) and self.data.mode == "streams":
             if not new_phase:
-                raise TrainingError(
-                    tr(
-                        "the saved training reads {rows} streams side by side, these batches {batch_size}",
-                        rows=rows,
-                        batch_size=self.data.batch_size,
-                    )
-                )
+                met = tr("the saved training reads {rows} streams side by side, these batches {size}", rows=rows, size=self.data.batch_size)
+                raise TrainingError(met)
             carried = None
         self._keeping.restore(state, tally.step, values["good_step"])
         self._rng.set_state(state.tensors["random/dropout"])

@@ -5,22 +5,31 @@ It knows nothing of files, nor of how a network learns.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from escriba.errors import CheckpointError
-from escriba.language import tr
+from escriba.language import later, tr
 from escriba.text.tokenizer import Tokenizer
 from escriba.text.tokenizer_json import EOS, UNK
 
-__all__ = ["extended", "transferred"]
+__all__ = ["extended", "mapped", "transferred"]
 
 LEAST_KNOWN = 0.1
 """The share of a new text's symbols that a model must know: below it, its weights are of no use."""
 
 ONE_HOT = "layers.0.weight_ih"
 """The tensor whose columns belong to symbols where there is no embedding."""
+
+
+MAPPED = {
+    (False, False): later("{known:,} symbols mapped by name"),
+    (True, False): later("{known:,} symbols mapped by name, {added:,} new"),
+    (False, True): later("{known:,} symbols mapped by name, {left:,} left out"),
+    (True, True): later("{known:,} symbols mapped by name, {added:,} new, {left:,} left out"),
+}
+"""What is said of two vocabularies, by whether the new one has more symbols, and the old one."""
 
 
 def extended(tokenizer: Tokenizer, before: Tokenizer) -> Tokenizer:
@@ -32,12 +41,12 @@ def extended(tokenizer: Tokenizer, before: Tokenizer) -> Tokenizer:
     if tokenizer.kind != before.kind:
         raise CheckpointError(
             tr(
-                "the model to begin with knows symbols of the unit {kind!r}, the text is cut into {kind2!r}",
-                kind=before.kind,
-                kind2=tokenizer.kind,
+                "the model to begin with knows symbols of the unit {unit!r}, the text is cut into {unit_of_text!r}",
+                unit=before.kind,
+                unit_of_text=tokenizer.kind,
             ),
             expected=tr("the same unit"),
-            hint=tr("--unit {kind}", kind=before.kind),
+            hint=f"--unit {before.kind}",
         )
     counts = dict(zip(tokenizer.symbols, tokenizer.frequencies.tolist(), strict=True))
     plain = [symbol for symbol in counts if symbol not in (UNK, EOS)]
@@ -46,10 +55,10 @@ def extended(tokenizer: Tokenizer, before: Tokenizer) -> Tokenizer:
     if known < LEAST_KNOWN * total:
         raise CheckpointError(
             tr(
-                "the model to begin with knows {total:.1%} of the text's symbols: its vocabulary cannot be mapped",
-                total=known / max(1, total),
+                "the model to begin with knows {share:.1%} of the text's symbols: its vocabulary cannot be mapped",
+                share=known / max(1, total),
             ),
-            expected=tr("{LEAST_KNOWN:.0%} or more in common", LEAST_KNOWN=LEAST_KNOWN),
+            expected=tr("{least:.0%} or more in common", least=LEAST_KNOWN),
             hint=tr("train anew, without --init-from"),
         )
     added = {symbol: 0 for symbol in old if symbol not in counts}
@@ -115,9 +124,14 @@ def transferred(
             if name == "output.bias":
                 made[name][:] = source[there].mean()
             _symbols_first(name, made[name], tokenizer)[here] = _symbols_first(name, source, before)[there]
-    added, left = tokenizer.vocab_size - len(pairs), before.vocab_size - len(pairs)
-    more = (f", {added:,} new" if added else "") + (f", {left:,} left out" if left else "")
-    return made, f"{len(pairs):,} symbols mapped by name{more}"
+    return made, mapped(before, tokenizer)
+
+
+def mapped(before: Tokenizer, tokenizer: Tokenizer, said: Callable[..., str] = tr) -> str:
+    """How many symbols two vocabularies have in common, in a sentence; with `str.format` in English."""
+    known = len(set(before.symbols).intersection(tokenizer.symbols))
+    added, left = tokenizer.vocab_size - known, before.vocab_size - known
+    return said(MAPPED[added > 0, left > 0], known=known, added=added, left=left)
 
 
 def _symbols_first(name: str, array: np.ndarray, tokenizer: Tokenizer) -> np.ndarray:
