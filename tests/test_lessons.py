@@ -176,12 +176,16 @@ def texts(shared_data: Callable[[str], Path], tmp_path: Path, monkeypatch: pytes
 
 @pytest.mark.long
 @pytest.mark.parametrize(("language", "name"), WRITTEN)
-def test_a_page_runs(language: str, name: str, texts: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every block runs, in the order of the page, at small settings; what the page claims to be printed is printed."""
+def test_a_page_runs(
+    language: str, name: str, texts: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """Every block runs, in the order of the page, at small settings; what the page claims to be printed is printed, in its language."""
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setenv("ESCRIBA_PROBE", "off")
     monkeypatch.setenv("MPLBACKEND", "agg")
+    if language == "es":
+        request.getfixturevalue("in_spanish")
     space: dict[str, Any] = {"__name__": "__main__"}
     for cell in cells_of(page_of(language, name)):
         if cell.kind == "text":

@@ -35,6 +35,11 @@ PUBLIC = {
     "preset": "function",
     "fit": "function",
     "evaluate_part": "function",
+    # what `fit` tells of
+    "Progress": "class",
+    "Evaluated": "class",
+    "EpochEnded": "class",
+    "Finished": "class",
     # what comes back
     "Score": "class",
     "Recall": "class",

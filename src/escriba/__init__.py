@@ -15,11 +15,15 @@ _WHERE = {
     "CharTokenizer": "escriba.text.tokenizer",
     "CheckpointError": "escriba.errors",
     "Corpus": "escriba.text.corpus",
+    "EpochEnded": "escriba.training.events",
     "EscribaError": "escriba.errors",
+    "Evaluated": "escriba.training.events",
+    "Finished": "escriba.training.events",
     "LanguageModel": "escriba.model.language_model",
     "MissingExtraError": "escriba.errors",
     "Model": "escriba.api",
     "ModelSettings": "escriba.settings",
+    "Progress": "escriba.training.events",
     "Recall": "escriba.inference.recall",
     "SampleSettings": "escriba.settings",
     "Score": "escriba.results",
@@ -77,6 +81,10 @@ if TYPE_CHECKING:
     from escriba.text.tokenizer import CharTokenizer as CharTokenizer
     from escriba.text.tokenizer import WordTokenizer as WordTokenizer
     from escriba.training.evaluation import evaluate_part as evaluate_part
+    from escriba.training.events import EpochEnded as EpochEnded
+    from escriba.training.events import Evaluated as Evaluated
+    from escriba.training.events import Finished as Finished
+    from escriba.training.events import Progress as Progress
     from escriba.training.trainer import fit as fit
 
 

@@ -42,7 +42,7 @@ PAGES = Path(__file__).resolve().parents[2] / "docs" / "lessons"
 """Where a copy of the repository has the pages."""
 COLAB = "https://colab.research.google.com"
 INSTALL = """\
-import importlib.util, subprocess, sys
+import importlib.util, os, subprocess, sys
 
 if importlib.util.find_spec("escriba") is None:
     extras = "plot" if importlib.util.find_spec("torch") else "train,plot"
@@ -118,7 +118,8 @@ def as_notebook(page: str, name: str, folder: Path, language: str) -> dict[str, 
     """
     first, *others = cells_of(page)
     badge = Cell("text", f"[![Colab]({COLAB}/assets/colab-badge.svg)]({_colab(name, language)})")
-    install = Cell("python", f"# {OPENING[language]}\n{INSTALL}")
+    speak = f'\nos.environ["ESCRIBA_LANG"] = "{language}"\n' if language == "es" else ""
+    install = Cell("python", f"# {OPENING[language]}\n{INSTALL}{speak}")
     return {
         "cells": [_notebook_cell(cell, number, folder) for number, cell in enumerate([badge, first, install, *others])],
         "metadata": {

@@ -32,6 +32,7 @@ from escriba.text.summary import lines_before_training
 from escriba.training.evaluation import evaluate_part
 from escriba.training.events import CheckpointDue, EpochEnded, Evaluated, Finished, Progress, SampleDue, SteppedBack
 from escriba.training.interrupt import StopRequest, quiet_if_broken
+from escriba.training.parts import unseen_note
 from escriba.training.plan import Plan, characters_per_symbol
 from escriba.training.probe import running_on
 from escriba.training.run import RunFolder
@@ -158,7 +159,7 @@ class Teaching:
             folder=None if self.folder is None else str(self.folder.target),
             source=plan.corpus.in_a_sentence(),
             lines=lines_before_training(plan.parts, plan.tokenizer),
-            notes=(*plan.corpus.notes, *plan.parts.notes, *plan.data.notes, *plan.notes),
+            notes=(*plan.corpus.notes, *plan.parts.notes, *plan.data.notes, *plan.notes, *unseen_note(plan.held_out, plan.tokenizer)),
             network=tr(
                 network,
                 inputs=inputs,

@@ -124,7 +124,7 @@ def test_samples() -> None:
 
 def test_epochs_and_what_is_not_drawn() -> None:
     """The end of an epoch is a line; an event that means nothing to people is none."""
-    assert drawn(EpochEnded(60, 1.0, 1.0, 0.1, 1, 2.5, 2.25)) == "epoch 1 over: mean loss 2.5000\n"
+    assert drawn(EpochEnded(60, 1.0, 1.0, 0.1, 1, 2.5, 2.25)) == "epoch 1 over: mean loss 2.5000, of its last ten steps 2.2500\n"
     assert drawn(CheckpointDue(1, 0.1, 0.1, 0.1), object()) == ""
 
 

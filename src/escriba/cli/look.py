@@ -46,7 +46,7 @@ def facts(folder: Path) -> dict[str, Any]:
         "parameters": sum(layers.values()),
         "layers": layers,
         "bytes": sum(file.stat().st_size for file in folder.glob("model.safetensors")),
-        "finished": run.finished,
+        "finished": run.finished if run.events else None,  # None: saved by hand, without a training of its own
         "corpus": run.last("begun").get("corpus", {}),
         "steps": closing.get("steps"),
         "epochs": closing.get("epochs"),
@@ -97,7 +97,7 @@ def list_command(folder: str, as_json: bool) -> None:
         what = f"{numbers[row['cell'] == 'counts']:<{numbers_width}}"
         known = row["bits_per_char"]
         bits = tr("not measured") if known is None else tr("{bits:.3f} bits per character", bits=known)
-        state = "" if row["finished"] else f"  ({tr('unfinished')})"
+        state = f"  ({tr('unfinished')})" if row["finished"] is False else ""
         click.echo(f"{row['model']:<{width}}  {row['cell']:<6} {row['parameters']:>11,} {what}  {bits}{state}")
 
 
@@ -114,7 +114,8 @@ def show_command(model: str, as_json: bool) -> None:
         print_json(found)
         return
     corpus, named = found["corpus"], {"model": found["model"], "size": found["bytes"] / 1e6}
-    click.echo(tr("{model}: {size:.1f} MB, finished", **named) if found["finished"] else tr("{model}: {size:.1f} MB, unfinished", **named))
+    head = later("{model}: {size:.1f} MB, finished") if found["finished"] else later("{model}: {size:.1f} MB, unfinished")
+    click.echo(tr(head if found["finished"] is not None else later("{model}: {size:.1f} MB, no record of a training"), **named))
     counts, layers = found["cell"] == "counts", found["layers"]
     click.echo(f"\n{tr('n-grams') if counts else tr('network')}")
     parts = [tr("{n}-grams", n=n) for n in range(1, len(layers) + 1)] if counts else [tr(part) for part in layers]

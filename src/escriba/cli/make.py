@@ -52,12 +52,12 @@ def corpus_command(texts: tuple[str, ...], examples: int, as_json: bool, **optio
     opening = corpus.opening(SHOWN + 1)
     click.echo(f"\n{opening[:SHOWN]}" + ("..." if len(opening) > SHOWN else ""))
     if examples:
-        from escriba.text.batches import windows
+        from escriba.text.batches import documents, windows
         from escriba.text.tokenizer import TOKENIZERS
 
-        settings = corpus.settings
-        tokenizer = TOKENIZERS[settings.unit].fit(corpus, min_count=settings.min_count, unknown=settings.unknown)
-        click.echo(f"\n{windows(corpus.encode(tokenizer), seq_len=examples, batch_size=1).show(examples)}")
+        encoded = corpus.encode(TOKENIZERS[corpus.settings.unit].fit(corpus))
+        cut = documents if corpus.is_documents else windows
+        click.echo(f"\n{cut(encoded, seq_len=examples, batch_size=1).show(examples)}")
 
 
 def _train_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -117,7 +117,8 @@ def begun_rows(begun: Any, stop: str) -> list[Row]:
 
 def epoch_line(event: Any) -> str:
     """The end of an epoch."""
-    return tr("epoch {epoch} over: mean loss {loss:.4f}", epoch=event.number, loss=event.loss_nats)
+    line = later("epoch {epoch} over: mean loss {loss:.4f}, of its last ten steps {last:.4f}")
+    return tr(line, epoch=event.number, loss=event.loss_nats, last=event.last_loss_nats)
 
 
 def evaluated_line(event: Any, characters_per_symbol: float) -> str:
@@ -157,6 +158,8 @@ def closed_rows(closed: Any, *, in_python: bool = False) -> list[Row]:
         line = later("{reason}: {steps:,} steps, {epochs:.2f} epochs, {duration}")
         ended = tr(line, reason=tr(REASONS.get(closed.reason, closed.reason)), steps=closed.steps, epochs=closed.epochs, duration=took)
     rows = [(tr("ended"), ended)]
+    if closed.steps == 0 and closed.kept != "counts":
+        rows.append((tr("note"), tr("the time was over before the first step, so nothing was learnt: give it more minutes")))
     if closed.reason == "length" and closed.again:
         flags = {"embedding_dim": "--set model.embedding_dim="}
         options = (f"{flags.get(name, f'--{name} '.replace('_', '-'))}{value}" for name, value in closed.again.items())

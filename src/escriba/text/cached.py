@@ -31,7 +31,7 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-__all__ = ["cache_folder", "cached_file", "local_copy"]
+__all__ = ["cache_folder", "cached_file", "local_copy", "texts_folder"]
 
 LONGEST_NAME = 60
 PATIENCE_S = 120.0  # how long another process may hold a file without a byte coming
@@ -74,11 +74,12 @@ def local_copy(source: str, progress: Progress | None = None) -> Path:
 
 def cached_file(text: KnownText) -> Path | None:
     """The file of a known text as it was fetched, if it is in the cache, whole."""
-    target = _folder() / f"{text.name}{text.suffix}"
+    target = texts_folder() / f"{text.name}{text.suffix}"
     return target if _is_whole(target, {"bytes": text.bytes, "sha256": text.sha256}) else None
 
 
-def _folder() -> Path:
+def texts_folder() -> Path:
+    """Where fetched texts lie."""
     return cache_folder() / "texts"
 
 
@@ -93,7 +94,7 @@ def _is_whole(target: Path, record: dict[str, Any]) -> bool:
 def _known_copy(text: KnownText, progress: Progress | None) -> Path:
     target = cached_file(text)
     if target is None:
-        target = _folder() / f"{text.name}{text.suffix}"
+        target = texts_folder() / f"{text.name}{text.suffix}"
         with _alone(target):
             if cached_file(text) is None:  # another process may just have fetched it
                 _say_if_changed(target)
@@ -112,7 +113,7 @@ def _known_copy(text: KnownText, progress: Progress | None) -> Path:
 
 def _address_copy(address: str, progress: Progress | None) -> Path:
     address = checked_address(address)
-    target = _folder() / _name_for(address)
+    target = texts_folder() / _name_for(address)
     about = target.with_name(f"{target.name}.json")
     if _is_whole(target, _record(about)):
         return target

@@ -15,7 +15,7 @@ from pathlib import Path
 from escriba.errors import TextError, near_name
 from escriba.language import tr
 from escriba.text.decoding import Decoding
-from escriba.text.known import is_fetched
+from escriba.text.known import KNOWN, PREFIX, is_fetched
 from escriba.text.opening import PACKED, STANDARD_INPUT, bytes_of, name_said
 
 __all__ = ["STDIN", "TextFile", "find", "suffix_of"]
@@ -43,7 +43,7 @@ class TextFile:
 
     def __init__(self, path: Path | None, encoding: str) -> None:
         self.path = path
-        self.name = STANDARD_INPUT if path is None else path.as_posix()
+        self.name = STANDARD_INPUT if path is None else _asked_for(path)
         self.suffix = "" if path is None else suffix_of(path)
         self.notes: list[str] = []
         self._decoding = Decoding(encoding, name_said(self.name))
@@ -67,6 +67,16 @@ class TextFile:
         """
         yield from self._decoding.texts(bytes_of(self.path, self.name, self.notes))
         self.notes[:0] = self._decoding.notes
+
+
+def _asked_for(path: Path) -> str:
+    """What a file is called: a known text by its name, not by its place in the cache; another by its path, with slashes."""
+    name = path.name.split(".")[0]
+    if name not in KNOWN or path.parent.name != "texts":
+        return path.as_posix()
+    from escriba.text.cached import texts_folder
+
+    return f"{PREFIX}{name}" if path.parent == texts_folder() else path.as_posix()
 
 
 def find(sources: Iterable[str | os.PathLike[str]]) -> list[Path | None]:

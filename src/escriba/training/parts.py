@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from escriba.errors import TextError
 from escriba.language import later, tr
 from escriba.settings import ModelSettings, Settings, TextSettings, TrainSettings, near_setting
@@ -15,7 +17,10 @@ from escriba.text.corpus import Corpus, Parts
 from escriba.text.encoded import EncodedText
 from escriba.text.tokenizer import TOKENIZERS, Tokenizer
 
-__all__ = ["characters_per_symbol", "encoded_part", "fit_tokenizer", "sort_settings"]
+__all__ = ["characters_per_symbol", "encoded_part", "fit_tokenizer", "sort_settings", "unseen_note"]
+
+MOST_UNSEEN = 0.01
+"""The share of what is measured on that may be outside the vocabulary without a word."""
 
 TOO_SHORT = {
     "held-out": later("the held-out part is a single symbol of the unit {unit}, of which nothing can be scored"),
@@ -54,6 +59,17 @@ def characters_per_symbol(part: Corpus, encoded: EncodedText) -> float:
     """How many characters a scored symbol stands for, the ends of documents counted as symbols."""
     ends = 0 if encoded.offsets is None else encoded.count
     return part.characters / max(1, len(encoded) + ends)
+
+
+def unseen_note(held_out: EncodedText | None, tokenizer: Tokenizer) -> tuple[str, ...]:
+    """A note if more than a hundredth of what is measured on is outside the vocabulary, so that its bits flatter the model."""
+    if held_out is None or tokenizer.unk_id is None or not len(held_out):
+        return ()
+    share = np.count_nonzero(np.asarray(held_out.ids) == tokenizer.unk_id) / len(held_out)
+    if share <= MOST_UNSEEN:
+        return ()
+    words = later("{share:.1%} of the held-out symbols are not in the vocabulary: as <unk> they cost fewer bits than they would if spelt")
+    return (tr(words, share=share),)
 
 
 def encoded_part(part: Corpus | None, tokenizer: Tokenizer, name: str) -> EncodedText | None:
