@@ -317,6 +317,18 @@ def test_save(saints: Model, tmp_path: Path) -> None:
     saints.folder = None
 
 
+def test_a_vocabulary_that_leaves_much_out_is_told(story: str) -> None:
+    """More than a hundredth of the held-out words are outside it: the bits flatter the model, and the first lines say so."""
+    notes: dict[int, list[str]] = {}
+    for most in (6, 1000):
+        escriba.train(
+            text=story, unit="word", max_vocab_size=most, steps=1, hidden_size=8, embedding_dim=6,
+            watcher=lambda event, most=most: notes.setdefault(most, list(event.notes)) if hasattr(event, "notes") else None,
+        )  # fmt: skip
+    assert any("of the held-out symbols are not in the vocabulary" in note for note in notes[6])
+    assert not any("not in the vocabulary" in note for note in notes[1000])
+
+
 def test_an_untrained_model(tmp_path: Path) -> None:
     """A network without training writes noise, scores ln V a symbol within 2 %, and can be saved."""
     text = "the quick brown fox jumps over the lazy dog. " * 20

@@ -14,6 +14,18 @@ from escriba.cli.main import main
 from escriba.cli.options import print_json
 
 
+def test_a_model_saved_by_hand(run, fox: Path, here: Path) -> None:
+    """It has no record of a training, which is neither finished nor unfinished."""
+    import escriba
+
+    model = escriba.load(fox)
+    noise = escriba.Model(escriba.LanguageModel(model.tokenizer.vocab_size, cell="gru", embedding_dim=6, hidden_size=8), model.tokenizer)
+    noise.save(here / "models" / "noise")
+    assert "MB, no record of a training" in run("show", "noise").out
+    assert "finished" not in run("list").out
+    assert json.loads(run("show", "noise", "--json").out)["finished"] is None
+
+
 def test_next_prints_bars(run, fox: Path) -> None:
     """A line a symbol: bar, probability, logit; as many as asked for; nothing on standard error."""
     done = run("next", fox, "The ", "--top", 4)

@@ -345,7 +345,10 @@ def test_a_loss_that_is_no_number() -> None:
 
 def test_epochs() -> None:
     """The end of an epoch stands below the curve."""
-    assert "epoch 1 over: mean loss 2.5000, of its last ten steps 2.2500" in block_of(BEGUN, EpochEnded(60, 1.0, 1.0, 0.1, 1, 2.5, 2.25)).html()
+    assert (
+        "epoch 1 over: mean loss 2.5000, of its last ten steps 2.2500"
+        in block_of(BEGUN, EpochEnded(60, 1.0, 1.0, 0.1, 1, 2.5, 2.25)).html()
+    )
 
 
 # In a real kernel.

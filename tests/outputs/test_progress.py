@@ -140,6 +140,14 @@ def test_the_end() -> None:
     assert drawn(interrupted).splitlines() == ["ended     interrupted: 40 steps, 0.50 epochs, 12 s"]
 
 
+def test_a_time_too_short_for_a_step_is_told() -> None:
+    """Nothing was learnt, and the way to learn as much on any machine is none."""
+    nothing = Closed("models/fox", "length", "best", 0, 0.0, 0, 2.0, 4.2, 6.1, 6.1, 67.5, 1199, {"steps": 0})
+    said = drawn(nothing)
+    assert "note      the time was over before the first step" in said
+    assert "again" not in said
+
+
 def test_a_bar_in_a_terminal() -> None:
     """In a terminal a bar moves in place with step, loss and time left, the other lines stand above it, and at the end it is gone."""
     stream = io.StringIO()

@@ -145,6 +145,16 @@ def test_a_real_text_is_what_the_table_says(name: str, shared_data: Callable[[st
     assert (len(data), hashlib.sha256(data).hexdigest()) == (KNOWN[name].bytes, KNOWN[name].sha256)
 
 
+def test_only_a_fetched_text_is_called_by_its_name(own: Callable[..., known.KnownText], tmp_path: Path) -> None:
+    """A file of the same name that lies elsewhere, also in a folder of the same name, is called by its path."""
+    own("mine", b"a text of mine\n" * 20)
+    assert escriba.read("text:mine").sources[0].name == "text:mine"
+    other = tmp_path / "texts" / "mine.txt"
+    other.parent.mkdir()
+    other.write_text("another text\n" * 20, encoding="utf-8")
+    assert escriba.read(other).sources[0].name == other.as_posix()
+
+
 def test_quijote_begins_and_ends_right(real: Callable[[str], known.KnownText]) -> None:
     """In its letters, without header and licence."""
     real("quijote")
@@ -155,6 +165,7 @@ def test_quijote_begins_and_ends_right(real: Callable[[str], known.KnownText]) -
     assert "En un lugar de la Mancha, de cuyo nombre no quiero acordarme" in corpus.text
     assert corpus.text.rstrip().endswith("Fin")
     assert corpus.settings.encoding == "latin-1"
+    assert corpus.sources[0].name == "text:quijote"
     assert "ñ" in corpus.text
     assert "Ã" not in corpus.text
 
@@ -354,7 +365,7 @@ def test_waiting_for_another_process_has_an_end(server: Server, monkeypatch: pyt
     address = server.serve("/book.txt", b"book")
     monkeypatch.setattr(cached, "PATIENCE_S", 0.0)
     with (
-        cached._alone(cached._folder() / cached._name_for(address)),
+        cached._alone(cached.texts_folder() / cached._name_for(address)),
         pytest.raises(TextError, match="another process is fetching") as error,
     ):
         local_copy(address)
@@ -460,7 +471,7 @@ def test_a_source_is_fetched_beside_files(server: Server, tmp_path: Path) -> Non
     address = server.serve("/book.txt", b"lines from afar\n")
     corpus = escriba.read(tmp_path / "own.txt", address, address)
     assert corpus.text == "my own lines\nlines from afar\n"
-    assert cached._folder().is_dir()
+    assert cached.texts_folder().is_dir()
 
 
 def test_a_folder_that_cannot_be_looked_into_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -160,7 +160,7 @@ def closed_rows(closed: Any, *, in_python: bool = False) -> list[Row]:
     rows = [(tr("ended"), ended)]
     if closed.steps == 0 and closed.kept != "counts":
         rows.append((tr("note"), tr("the time was over before the first step, so nothing was learnt: give it more minutes")))
-    if closed.reason == "length" and closed.again:
+    elif closed.reason == "length" and closed.again:
         flags = {"embedding_dim": "--set model.embedding_dim="}
         options = (f"{flags.get(name, f'--{name} '.replace('_', '-'))}{value}" for name, value in closed.again.items())
         words = ", ".join(f"{name}={value}" for name, value in closed.again.items()) if in_python else " ".join(options)
