@@ -79,7 +79,8 @@ def test_what_is_said_is_marked(words: tuple[str, ...], run: Run, fox: Path, tex
     """No English is left outside the marks."""
     data = {*re.findall(r"[a-z]+", story.lower()), *re.findall(r"[a-z]+", str(here)), "stream", "window"}  # the protocols are codes
     done = run(*(word.format(fox=fox, text=text) for word in words))
-    assert unmarked(done.out + "\n" + done.err, data) == []
+    written = "" if words[0] == "generate" else done.out  # what a model wrote is nobody's sentence
+    assert unmarked(written + "\n" + done.err, data) == []
 
 
 def test_what_is_not_marked_is_found() -> None:
