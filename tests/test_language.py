@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from string import Formatter
 from typing import Any
 
 import pytest
@@ -150,6 +151,28 @@ def test_no_sentence_is_bare(path: Path) -> None:
     stays = re.compile(ENGLISH.get(name, "(?!)"))
     assert [words for words in found if not stays.fullmatch(words)] == []
     assert found or name not in ENGLISH, "nothing of it stays English any more"
+
+
+def unfilled(source: str) -> list[str]:
+    """The sentences whose fields are other ones than those that are given with them."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("tr", "trn"):
+            given = {keyword.arg for keyword in node.keywords} | ({"n"} if node.func.id == "trn" else set())
+            said = [one.value for one in node.args[: SAID[node.func.id]] if isinstance(one, ast.Constant)]
+            wanted = {name for one in said for _, name, _, _ in Formatter().parse(one) if name} if given else set()
+            if None not in given and len(said) == SAID[node.func.id] and wanted | ({"n"} & given) != given:
+                found.append(said[0])
+    return found
+
+
+def test_every_field_is_given() -> None:
+    """An error must not fail while it is made: each field of a sentence comes with it, and nothing else."""
+    assert [(path.name, said) for path in SOURCE.rglob("*.py") for said in unfilled(path.read_text(encoding="utf-8"))] == []
+    assert unfilled('tr("{a} of {b}", a=1)') == ["{a} of {b}"]
+    assert unfilled('tr("{a}", a=1, b=2)') == ["{a}"]
+    assert unfilled('trn("one", "{n} of {b}", 3)') == ["one"]
+    assert unfilled('tr("an object such as {}")') == []
 
 
 def test_a_bare_sentence_is_found() -> None:
