@@ -53,8 +53,9 @@ SLOW_FLOPS = 1e9
 """Operations a second that any machine has; by it the first piece of a batch is cut."""
 GROWTH = 4
 """By how much the next piece is larger, until a step is long enough."""
-DOUBT = 2.0
-"""By what factor the speed now may differ from the remembered one; further off, one of them was measured on a busy machine."""
+SLOWER, FASTER = 2.0, 1.3
+"""By what factors the speed now may differ from the remembered one. Much faster: that one was measured on a busy machine, which favours few
+threads; much slower: the machine is busy now, or is another one."""
 MOST_REMEMBERED = 200
 NETWORK = ("cell", "reset", "embedding_dim", "hidden_size", "num_layers", "window", "codes")
 
@@ -324,7 +325,7 @@ def _known(key: Mapping[str, Any]) -> Compute | None:
 def _holds(known: Compute, net: LanguageModel, batch: Batch, clock: Clock) -> bool:
     """Whether a remembered choice is about as fast as it was: what a busy machine made of it must not be believed for ever."""
     now = _speed(net, batch, Candidate(known.device, known.precision, known.threads), clock)
-    return 1.0 / DOUBT < now / known.symbols_per_s < DOUBT
+    return 1.0 / SLOWER < now / known.symbols_per_s < FASTER
 
 
 def _remember(key: Mapping[str, Any], compute: Compute) -> None:
