@@ -91,6 +91,7 @@ def test_a_page_as_a_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert "attachment:dot.svg" in "".join(cells[0]["source"])
     assert "with a link and" in "".join(cells[0]["source"])
     assert "find_spec" in "".join(cells[1]["source"])
+    compile("".join(cells[1]["source"]), "cell", "exec")
     assert "".join(cells[2]["source"]) == "EPOCHS = 30"
     assert "".join(cells[5]["source"]) == "!escriba --version"
     assert len({cell["id"] for cell in made["cells"]}) == len(made["cells"])
@@ -118,6 +119,19 @@ def test_notebooks_are_written(tmp_path: Path) -> None:
     assert json.loads(notebook.read_text(encoding="utf-8"))["nbformat"] == 4
     (script,) = write_notebooks(tmp_path / "pages", tmp_path / "out", ["es"], scripts=True)
     assert script.read_text(encoding="utf-8") == "# # Uno\n\nx = 1\n"
+
+
+def test_a_notebook_has_room_after_the_exercises(tmp_path: Path) -> None:
+    """Each section of the words is a cell of its own; the glossary is linked where it lies, beside the notebooks."""
+    page = "# One\n\n```python\nx = 1\n```\n\nSee the [glossary](../glossary.md).\n\n## Exercises\n\nDo it.\n\n## Solutions\n\nDone.\n"
+    made = as_notebook(page, "one", tmp_path, "en")
+    words = ["".join(cell["source"]) for cell in made["cells"] if cell["cell_type"] == "markdown"]
+    assert words[2:] == ["See the [glossary](glossary.md).", "## Exercises\n\nDo it.", "## Solutions\n\nDone."]
+    (tmp_path / "pages" / "en").mkdir(parents=True)
+    (tmp_path / "pages" / "en" / "one.md").write_text(page, encoding="utf-8")
+    (tmp_path / "pages" / "glossary.md").write_text("# Words\n", encoding="utf-8")
+    assert [path.name for path in write_notebooks(tmp_path / "pages", tmp_path / "out", ["en"])] == ["one.ipynb", "glossary.md"]
+    assert [path.name for path in write_notebooks(tmp_path / "pages", tmp_path / "py", ["en"], scripts=True)] == ["one.py"]
 
 
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,7 +79,7 @@ def check_lessons(escriba: Installed, _model: Path) -> None:
     """The wheel brings the lessons: `escriba lessons` puts notebooks, or scripts, into a folder."""
     escriba("lessons", "--lang", "es", "--to", "lecciones")
     made = sorted(path.name for path in (escriba.home / "lecciones").iterdir())
-    demand(len(made) >= 5 and all(name.endswith(".ipynb") for name in made), f"the lessons are {made}")
+    demand(len(made) >= 5 and all(name.endswith((".ipynb", "glossary.md")) for name in made), f"the lessons are {made}")
     escriba("lessons", "--lang", "zh-Hant", "--to", "zh", "--scripts")
     demand([path.suffix for path in (escriba.home / "zh").iterdir()] == [".py"], "there is no script of the Chinese lesson")
 

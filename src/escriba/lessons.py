@@ -36,6 +36,13 @@ OPENING: Mapping[str, str] = {
     "es": "Sirve en Colab, en Jupyter y sin red; si ya hay un PyTorch, nunca lo sustituye.",
     "zh-Hant": "可在 Colab、Jupyter 與離線環境使用；已有的 PyTorch 絕不會被替換。",
 }
+FAILED: Mapping[str, str] = {
+    "en": "Escriba could not be installed: put its unpacked repository, the folder escriba, beside this notebook, and run this cell again.",
+    "es": "No se pudo instalar Escriba: pon junto a este cuaderno su repositorio descomprimido, la carpeta escriba, y repite esta celda.",
+    "zh-Hant": "無法安裝 Escriba：請把解壓縮後的原始碼資料夾 escriba 放在這本筆記本旁邊，再執行這一格。",
+}
+GLOSSARY = "glossary.md"
+"""The page of words in all languages, which lies beside the notebooks too."""
 BUILT = Path(__file__).parent / "notebooks"
 """Where a built package has them."""
 PAGES = Path(__file__).resolve().parents[2] / "docs" / "lessons"
@@ -44,9 +51,13 @@ COLAB = "https://colab.research.google.com"
 INSTALL = """\
 import importlib.util, os, subprocess, sys
 
+missing = [name for name in ("torch", "matplotlib") if importlib.util.find_spec(name) is None]
 if importlib.util.find_spec("escriba") is None:
-    extras = "plot" if importlib.util.find_spec("torch") else "train,plot"
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", f"escriba[{extras}]"], check=True)
+    extras = "plot" if "torch" not in missing else "train,plot"
+    copy = os.path.isfile("escriba/pyproject.toml")  # the unpacked repository, beside this notebook
+    missing = [f"{'./' if copy else ''}escriba[{extras}]"]
+if missing and subprocess.run([sys.executable, "-m", "pip", "install", "-q", *missing]).returncode:
+    raise SystemExit({failed!r})
 """
 
 
@@ -119,9 +130,10 @@ def as_notebook(page: str, name: str, folder: Path, language: str) -> dict[str, 
     first, *others = cells_of(page)
     badge = Cell("text", f"[![Colab]({COLAB}/assets/colab-badge.svg)]({_colab(name, language)})")
     speak = f'\nos.environ["ESCRIBA_LANG"] = "{language}"\n' if language == "es" else ""
-    install = Cell("python", f"# {OPENING[language]}\n{INSTALL}{speak}")
+    install = Cell("python", f"# {OPENING[language]}\n{INSTALL.replace('{failed!r}', repr(FAILED[language]))}{speak}")
+    cells = [badge, first, install, *(part for cell in others for part in _by_heading(cell))]
     return {
-        "cells": [_notebook_cell(cell, number, folder) for number, cell in enumerate([badge, first, install, *others])],
+        "cells": [_notebook_cell(cell, number, folder) for number, cell in enumerate(cells)],
         "metadata": {
             "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
             "language_info": {"name": "python"},
@@ -129,6 +141,15 @@ def as_notebook(page: str, name: str, folder: Path, language: str) -> dict[str, 
         "nbformat": 4,
         "nbformat_minor": 5,
     }
+
+
+def _by_heading(cell: Cell) -> list[Cell]:
+    """Words as a cell a section, so that there is room between exercises and their solutions; code as it is."""
+    if cell.kind != "text":
+        return [cell]
+    return [
+        Cell("text", part.strip("\n"), line=cell.line) for part in re.split(r"^(?=## )", cell.source, flags=re.MULTILINE) if part.strip()
+    ]
 
 
 def _colab(name: str, language: str) -> str:
@@ -149,7 +170,7 @@ def _notebook_cell(cell: Cell, number: int, folder: Path) -> dict[str, Any]:
             attachments[path.name] = {MIME[path.suffix]: base64.b64encode(path.read_bytes()).decode("ascii")}
             return f"![{found[1]}](attachment:{path.name})"
 
-        source = LINK.sub(r"\1", PICTURE.sub(attached, source))  # a notebook has no pages beside it
+        source = LINK.sub(_linked, PICTURE.sub(attached, source))
         made: dict[str, Any] = {"cell_type": "markdown", "metadata": {}}
         if attachments:
             made["attachments"] = attachments
@@ -159,6 +180,11 @@ def _notebook_cell(cell: Cell, number: int, folder: Path) -> dict[str, Any]:
         made = {"cell_type": "code", "metadata": {}, "execution_count": None, "outputs": []}
     lines = source.rstrip("\n").splitlines(keepends=True)
     return {"id": f"cell-{number}", **made, "source": lines}
+
+
+def _linked(found: re.Match[str]) -> str:
+    """A link as a notebook has it: beside it lies no page but the glossary."""
+    return f"[{found[1]}]({GLOSSARY})" if found[2].endswith(GLOSSARY) else found[1]
 
 
 def as_script(page: str) -> str:
@@ -201,6 +227,8 @@ def write_notebooks(pages: Path, to: Path, languages: Sequence[str] = tuple(LANG
             )
             target.write_text(made, encoding="utf-8", newline="\n")
             written.append(target)
+        if not scripts and (pages / GLOSSARY).is_file():
+            written.append(Path(shutil.copyfile(pages / GLOSSARY, to / language / GLOSSARY)))
     return written
 
 
@@ -223,7 +251,8 @@ def lessons_in(language: str, to: Path, *, scripts: bool = False) -> list[Path]:
             raise FileNotFoundError(f"there are no lessons in {BUILT} or {PAGES}")
         with tempfile.TemporaryDirectory() as place:
             return [_copied(path, to) for path in write_notebooks(PAGES, Path(place), [language], scripts=scripts)]
-    return [_copied(path, to) for path in sorted((BUILT / language).glob("*.py" if scripts else "*.ipynb"))]
+    built = sorted((BUILT / language).glob("*.py" if scripts else "*.ipynb"))
+    return [_copied(path, to) for path in (*built, *([] if scripts else (BUILT / language).glob(GLOSSARY)))]
 
 
 def _copied(path: Path, to: Path) -> Path:

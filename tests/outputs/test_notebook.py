@@ -48,7 +48,7 @@ def step(number: int, loss: float = 2.0, done: float = 0.25) -> Progress:
 
 
 def evaluated(number: int, loss: float = 1.5) -> Evaluated:
-    """A measurement of the unlearnt part."""
+    """A measurement of the choosing part."""
     return Evaluated(number, number / 60, 10.0, 0.25, loss, 100, True)
 
 
@@ -267,14 +267,14 @@ def test_the_block_as_text() -> None:
         "time      about 1:40 min at 123,456 symbols a second (float32, 1 thread)",
         "model     models/<fox>   (the stop button stops and keeps it)",
         " 25%  step 15  epoch 0.25  loss 2.500  30 s left",
-        "step 15: unlearnt part 1.386 nats, 2.000 bits per character, perplexity 4.00  best so far",
+        "step 15: choosing part 1.386 nats, 2.000 bits per character, perplexity 4.00  best so far",
         "-- it writes, after 15 steps, at temperature 0.5 --",
         "The",
         " cat",
     ]
     assert block_of(*events, CLOSED).plain().splitlines()[-4:] == [
         "ended     as long as asked: 40 steps, 0.50 epochs, 12 s",
-        "again     the same on any machine: steps=40",
+        "again     as much training on any machine: steps=40",
         "held out  1.5000 nats, 2.1640 bits per character, perplexity 4.48 over 1,199 symbols never learnt from (best weights)",
         "model     models/<fox>",
     ]
@@ -438,7 +438,7 @@ def test_training_in_a_real_notebook(place: Path) -> None:
     block = outputs[0][0].data
     tree = elements(block["text/html"])
     curves = [one for one in tree.iter("{http://www.w3.org/2000/svg}path") if one.get("stroke-linejoin")]
-    assert len(curves) == 2, "the curves of what is learnt and of the unlearnt part"
+    assert len(curves) == 2, "the curves of what is learnt and of the choosing part"
     assert "it writes, after 60 steps" in block["text/html"]
     assert "ended" in block["text/plain"]
     assert str(Path("models") / "fox") in block["text/plain"]

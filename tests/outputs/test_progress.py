@@ -110,7 +110,7 @@ def test_evaluations() -> None:
         Evaluated(n, n / 60, 1.0, 0.5, 2.0 * math.log(2), 100, better) for n, better in ((0, True), (7, True), (9, False))
     )
     lines = drawn(BEGUN, first, best, worse).splitlines()[-3:]
-    assert lines[0] == "step 0: unlearnt part 1.386 nats, 1.000 bits per character, perplexity 4.00"
+    assert lines[0] == "step 0: choosing part 1.386 nats, 1.000 bits per character, perplexity 4.00"
     assert lines[1] == lines[0].replace("step 0", "step 7") + "  best so far"
     assert lines[2] == lines[0].replace("step 0", "step 9")
 
@@ -132,7 +132,7 @@ def test_the_end() -> None:
     """How long, the same length again, the held-out figure and where the model is."""
     assert drawn(CLOSED).splitlines() == [
         "ended     as long as asked: 40 steps, 0.50 epochs, 12 s",
-        "again     the same on any machine: --steps 40",
+        "again     as much training on any machine: --steps 40",
         "held out  1.5000 nats, 2.1640 bits per character, perplexity 4.48 over 1,199 symbols never learnt from (best weights)",
         "model     models/fox",
     ]
@@ -191,7 +191,7 @@ def test_a_terminal_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_can_be_done_at_the_end_is_told_in_the_language_of_the_caller() -> None:
     """On the command line with its options, which itself tells how to go on; in Python with the arguments."""
-    assert "again     the same on any machine: steps=40" in drawn(CLOSED, in_python=True).splitlines()
+    assert "again     as much training on any machine: steps=40" in drawn(CLOSED, in_python=True).splitlines()
     interrupted = Closed("models/fox", "interrupted", "last", 40, 0.5, 6400, 12.0, 2.0, None, None, None, 0)
     ended, kept = "ended     interrupted: 40 steps, 0.50 epochs, 12 s", "kept in   models/fox"
     assert drawn(interrupted).splitlines() == [ended, kept]
@@ -253,8 +253,13 @@ def test_the_bar_fits_a_narrow_terminal(width: int, monkeypatch: pytest.MonkeyPa
 def test_a_size_that_was_chosen_is_told_for_another_machine() -> None:
     """Where a time was the measure, what trains the same anywhere is told: steps, and the size that was chosen for this machine."""
     closed = dataclasses.replace(CLOSED, again={"steps": 40, "hidden_size": 256, "embedding_dim": 64})
-    assert "again     the same on any machine: --steps 40 --hidden-size 256 --set model.embedding_dim=64" in drawn(closed).splitlines()
-    assert "again     the same on any machine: steps=40, hidden_size=256, embedding_dim=64" in drawn(closed, in_python=True).splitlines()
+    assert (
+        "again     as much training on any machine: --steps 40 --hidden-size 256 --set model.embedding_dim=64" in drawn(closed).splitlines()
+    )
+    assert (
+        "again     as much training on any machine: steps=40, hidden_size=256, embedding_dim=64"
+        in drawn(closed, in_python=True).splitlines()
+    )
     assert "again" not in drawn(dataclasses.replace(CLOSED, again=None))
 
 

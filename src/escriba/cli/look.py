@@ -140,7 +140,7 @@ def show_command(model: str, as_json: bool) -> None:
         if losses:
             ends = tr("{first:.3f} -> {last:.3f}, best {best:.3f}", first=losses[0], last=losses[-1], best=min(losses))
         width = shutil.get_terminal_size().columns - len(ends) - 4
-        click.echo(f"\n{tr('curve (nats on the unlearnt part)')}\n  {sparkline(losses, width)}  {ends}")
+        click.echo(f"\n{tr('curve (nats on the choosing part)')}\n  {sparkline(losses, width)}  {ends}")
     if found["loss_nats"] is not None:
         figures = {"nats": found["loss_nats"], "bits": found["bits_per_char"], "steps": found["steps"]}
         said = tr("{nats:.4f} nats, {bits:.4f} bits per character, after {steps:,} steps", **figures)

@@ -45,6 +45,8 @@ def in_language(command: click.Command) -> click.Command:
     for parameter in spoken.params:
         if isinstance(parameter, click.Option) and parameter.help:
             parameter.help = parameter.in_words() if isinstance(parameter, Composed) else tr(parameter.help)
+    if isinstance(command, click.Group):
+        spoken.commands = {name: in_language(one) for name, one in command.commands.items()}  # type: ignore[attr-defined]
     if not any("--lang" in parameter.opts for parameter in spoken.params):
         spoken.params.append(lang_option(hidden=True))
     return spoken

@@ -184,7 +184,7 @@ class NotebookDisplay:
 
     def html(self) -> str:
         """The block as HTML: inline styles and an inline picture, no script, nothing from elsewhere."""
-        curves = [Line(tr("learnt"), LEARNT, self._learnt.points), Line(tr("unlearnt part"), UNLEARNT, self._unlearnt.points)]
+        curves = [Line(tr("learnt"), LEARNT, self._learnt.points), Line(tr("choosing part"), UNLEARNT, self._unlearnt.points)]
         parts = [table(self._head), "" if self._closing else _share_done(self._done, self._now), svg(curves)]
         if self._measured:
             parts.append(f'<div style="opacity:0.75">{escape(self._measured)}</div>')

@@ -122,10 +122,10 @@ def epoch_line(event: Any) -> str:
 
 
 def evaluated_line(event: Any, characters_per_symbol: float) -> str:
-    """A measurement of the unlearnt part."""
+    """A measurement of the choosing part."""
     bits = event.bits_per_symbol / characters_per_symbol
     mark = f"  {tr('best so far')}" if event.best and event.step else ""
-    line = later("step {step:,}: unlearnt part {nats:.3f} nats, {bits:.3f} bits per character, perplexity {perplexity:,.2f}")
+    line = later("step {step:,}: choosing part {nats:.3f} nats, {bits:.3f} bits per character, perplexity {perplexity:,.2f}")
     return tr(line, step=event.step, nats=event.loss_nats, bits=bits, perplexity=event.perplexity) + mark
 
 
@@ -164,7 +164,7 @@ def closed_rows(closed: Any, *, in_python: bool = False) -> list[Row]:
         flags = {"embedding_dim": "--set model.embedding_dim="}
         options = (f"{flags.get(name, f'--{name} '.replace('_', '-'))}{value}" for name, value in closed.again.items())
         words = ", ".join(f"{name}={value}" for name, value in closed.again.items()) if in_python else " ".join(options)
-        rows.append((tr("again"), tr("the same on any machine: {settings}", settings=words)))
+        rows.append((tr("again"), tr("as much training on any machine: {settings}", settings=words)))
     if closed.loss_nats is not None:
         figures = {"nats": closed.loss_nats, "bits": closed.bits_per_char, "perplexity": closed.perplexity}
         told = tr(

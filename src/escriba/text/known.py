@@ -120,7 +120,7 @@ _ALL = (
         later("research use only"), ".csv", reading={"header": False, "column": ("2",)},
     ),
     KnownText(
-        "tang", later("366 Tang poems"), "many poets; chinese-poetry", "zh", 190_787,
+        "tang", later("366 Tang poems"), later("many poets; chinese-poetry"), "zh", 190_787,
         "d77a145f7470da2ed2f79515944563c062ffc43fceda07f195a36ead66b7e5c7",
         _at("chinese-poetry/chinese-poetry", "99ebbef7e1345c0985c44b9fd96a3f9e776f117b", "全唐诗/唐诗三百首.json"), "MIT",
         ".json", reading={"column": ("text",)}, poems=True,

@@ -198,7 +198,7 @@ def _sized(net: LanguageModel, data: Batches, chosen: Preset, characters: float)
     per_s = compute.symbols_per_s * characters
     note = tr(
         "hidden_size {size} instead of {own}: this machine learns about {per_second:,} characters a second with it, "
-        "{characters:,} in {minutes:g} minutes; too few for {own} (--hidden-size {own} takes it all the same)",
+        "{characters:,} in {minutes:g} minutes; too few for {own} (hidden_size {own} takes it all the same)",
         size=size,
         own=own,
         per_second=_rounded(per_s),
