@@ -11,6 +11,7 @@ import os
 import re
 import shlex
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -119,6 +120,30 @@ def test_notebooks_are_written(tmp_path: Path) -> None:
     assert json.loads(notebook.read_text(encoding="utf-8"))["nbformat"] == 4
     (script,) = write_notebooks(tmp_path / "pages", tmp_path / "out", ["es"], scripts=True)
     assert script.read_text(encoding="utf-8") == "# # Uno\n\nx = 1\n"
+
+
+@pytest.mark.parametrize("copy", [False, True])
+def test_the_first_cell_installs_what_is_missing(copy: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the unpacked repository beside the notebook, which Python would take for a package, or else from the index; a failure is told."""
+    asked: list[list[str]] = []
+
+    def install(words: list[str], **_options: Any) -> subprocess.CompletedProcess[str]:
+        asked.append(words)
+        return subprocess.CompletedProcess(words, 1)
+
+    cell = "".join(as_notebook(PAGE.replace("![a cell](dot.svg)", ""), "one", tmp_path, "es")["cells"][2]["source"])
+    if copy:
+        (tmp_path / "escriba").mkdir()
+        (tmp_path / "escriba" / "pyproject.toml").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])  # no Escriba, no PyTorch, no matplotlib
+    for name in [name for name in sys.modules if name.split(".")[0] in ("escriba", "torch", "matplotlib")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "meta_path", [finder for finder in sys.meta_path if getattr(finder, "__name__", "") == "PathFinder"])
+    monkeypatch.setattr(subprocess, "run", install)
+    with pytest.raises(SystemExit, match="No se pudo instalar"):
+        exec(compile(cell, "cell", "exec"), {})
+    assert [words[-1] for words in asked] == ["./escriba[train,plot]" if copy else "escriba[train,plot]"]
 
 
 def test_a_notebook_has_room_after_the_exercises(tmp_path: Path) -> None:

@@ -31,14 +31,14 @@ Said = str | tuple[str, str]
 """A sentence; or of one, and of many."""
 
 
-def called(tree: ast.AST, functions: dict[str, int]) -> Iterator[tuple[int, Said]]:
-    """The sentences given to these functions, each with its line."""
+def called(tree: ast.AST, functions: dict[str, int]) -> Iterator[Said]:
+    """The sentences given to these functions."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in functions:
             said = node.args[: functions[node.func.id]]
             words = [one.value for one in said if isinstance(one, ast.Constant) and isinstance(one.value, str)]
             if words and len(words) == len(said):
-                yield node.lineno, words[0] if len(words) == 1 else (words[0], words[1])
+                yield words[0] if len(words) == 1 else (words[0], words[1])
 
 
 def shown(command: Any) -> Iterator[str]:
@@ -77,14 +77,14 @@ def everything() -> Catalog:
 
     found = Catalog(project="escriba", charset="utf-8")
     for path in sorted(SOURCE.rglob("*.py")):
-        for _, said in called(ast.parse(path.read_text(encoding="utf-8")), OWN):
+        for said in called(ast.parse(path.read_text(encoding="utf-8")), OWN):
             found.add(said, locations=[(path.relative_to(SOURCE).as_posix(), 1)])
     for said in [*shown(cli), *(entry.help for entry in COMMANDS.values())]:
         found.add(said, locations=[("cli", 1)])
     for said in described():
         found.add(said, locations=[("settings.py", 1)])
     for path in sorted(Path(click.__file__).parent.glob("*.py")):
-        for _, words in called(ast.parse(path.read_text(encoding="utf-8")), CLICK):
+        for words in called(ast.parse(path.read_text(encoding="utf-8")), CLICK):
             found.add(words, locations=[("click", 1)])
     return found
 

@@ -52,12 +52,14 @@ INSTALL = """\
 import importlib.util, os, subprocess, sys
 
 missing = [name for name in ("torch", "matplotlib") if importlib.util.find_spec(name) is None]
-if importlib.util.find_spec("escriba") is None:
+found = importlib.util.find_spec("escriba")
+if found is None or found.origin is None:  # a mere folder of that name is no package
     extras = "plot" if "torch" not in missing else "train,plot"
     copy = os.path.isfile("escriba/pyproject.toml")  # the unpacked repository, beside this notebook
     missing = [f"{'./' if copy else ''}escriba[{extras}]"]
 if missing and subprocess.run([sys.executable, "-m", "pip", "install", "-q", *missing]).returncode:
-    raise SystemExit({failed!r})
+    raise SystemExit(failed)
+importlib.invalidate_caches()
 """
 
 
@@ -130,7 +132,7 @@ def as_notebook(page: str, name: str, folder: Path, language: str) -> dict[str, 
     first, *others = cells_of(page)
     badge = Cell("text", f"[![Colab]({COLAB}/assets/colab-badge.svg)]({_colab(name, language)})")
     speak = f'\nos.environ["ESCRIBA_LANG"] = "{language}"\n' if language == "es" else ""
-    install = Cell("python", f"# {OPENING[language]}\n{INSTALL.replace('{failed!r}', repr(FAILED[language]))}{speak}")
+    install = Cell("python", f"# {OPENING[language]}\nfailed = {json.dumps(FAILED[language], ensure_ascii=False)}\n{INSTALL}{speak}")
     cells = [badge, first, install, *(part for cell in others for part in _by_heading(cell))]
     return {
         "cells": [_notebook_cell(cell, number, folder) for number, cell in enumerate(cells)],
