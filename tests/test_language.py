@@ -19,7 +19,7 @@ import pytest
 import escriba
 from escriba.cli.main import COMMANDS
 from escriba.errors import SettingsError
-from escriba.language import language, later, tr, trn, use_language
+from escriba.language import in_english, joined, language, later, told, tr, trn, use_language
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "escriba"
@@ -41,7 +41,6 @@ LOCALES = [
 
 
 ENGLISH = {
-    "beginning": "the weights of ",  # is looked for in a record
     "cli.begin": "escriba .*|.*your-own-text.*|the value of the expression| --text .*",  # commands, and what the demo's English text says
     "cli.doctor": "python -m pip .*",
     "cli.spoken": "The language of messages.*",  # a help text
@@ -71,7 +70,7 @@ ENGLISH = {
 
 WORDS = re.compile(r"[A-Za-z]{2,}[,;:]? +[A-Za-z(]{2,}")
 BUILT_IN = re.compile(r"[A-Z]\w*(?<!Settings)(?<!Text)(?<!Training)(?<!Checkpoint)Error")
-SAID = {"tr": 1, "later": 1, "trn": 2, "_Entry": 9, "Field": 0, "Preset": 1}
+SAID = {"tr": 1, "told": 1, "later": 1, "trn": 2, "_Entry": 9, "Field": 0, "Preset": 1}
 """Calls whose first arguments are in the catalogue: said there, or where they are shown."""
 
 
@@ -157,7 +156,7 @@ def unfilled(source: str) -> list[str]:
     """The sentences whose fields are other ones than those that are given with them."""
     found = []
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("tr", "trn"):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("tr", "told", "trn"):
             given = {keyword.arg for keyword in node.keywords} | ({"n"} if node.func.id == "trn" else set())
             said = [one.value for one in node.args[: SAID[node.func.id]] if isinstance(one, ast.Constant)]
             wanted = {name for one in said for _, name, _, _ in Formatter().parse(one) if name} if given else set()
@@ -243,6 +242,16 @@ def test_use_language() -> None:
     assert later("Write") == tr("Write") == "Write"
     assert trn("{n} line", "{n:,} lines", 1) == "1 line"
     assert trn("{n} line", "{n:,} lines", 2000) == "2,000 lines"
+
+
+def test_what_is_shown_and_recorded_is_recorded_in_english(in_spanish: None) -> None:
+    """A sentence of other such sentences too; what is no such sentence stands in both as it is."""
+    name = told("counting {order}-gram", order=6)
+    assert (name, name.english) == ("6-grama de conteo", "counting 6-gram")
+    line = told("bits per character on the held-out part: {figures}", figures=joined(", ", [name, "mine"]))
+    assert "6-grama de conteo, mine" in line
+    assert in_english(line) == "bits per character on the held-out part: counting 6-gram, mine"
+    assert in_english("6-grama") == "6-grama"
 
 
 def test_what_programs_read_is_the_same(tmp_path: Path, story: str, in_spanish: None) -> None:

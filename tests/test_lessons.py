@@ -124,7 +124,7 @@ def test_notebooks_are_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("copy", [False, True])
 def test_the_first_cell_installs_what_is_missing(copy: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From the unpacked repository beside the notebook, which Python would take for a package, or else from the index; a failure is told."""
+    """From the unpacked repository beside the notebook, which Python takes for a package, or else from the index; a failure is told."""
     asked: list[list[str]] = []
 
     def install(words: list[str], **_options: Any) -> subprocess.CompletedProcess[str]:

@@ -22,7 +22,7 @@ from catalogues import compile_all
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "escriba"
 LOCALE = SOURCE / "locale"
-OWN, CLICK = {"tr": 1, "later": 1, "trn": 2}, {"_": 1, "ngettext": 2}
+OWN, CLICK = {"tr": 1, "told": 1, "later": 1, "trn": 2}, {"_": 1, "ngettext": 2}
 """The functions whose first arguments are sentences, and how many: Escriba's, and click's, which speaks through the same catalogue."""
 
 HEAD = "# What Escriba says. `python tools/messages.py` brings this file up to date with the source and tells what it lacks."

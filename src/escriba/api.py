@@ -110,9 +110,7 @@ def train(
         return _finished(request.target, start, watcher)
     with start.folder or nullcontext(), _shown(watcher, quiet) as watched:
         given = tuple(os.fspath(source) for source in sources)
-        teaching = Teaching(
-            start.plan, start.folder, watched, began, start.resume, start.more, start.restored, given, start.before, start.recorded
-        )
+        teaching = Teaching(start.plan, start.folder, watched, began, start.resume, start.more, start.restored, given, start.before)
         teaching.run()
     plan = start.plan
     engine = engine_of(plan.net.settings, plan.net.vocab_size, plan.net.get_weights())

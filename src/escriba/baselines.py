@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from escriba.engine.counts import CountsEngine
 from escriba.errors import EscribaError, TextError, UnknownSymbolError
-from escriba.history import Told, baseline_name
-from escriba.language import later, tr
+from escriba.history import baseline_name
+from escriba.language import Told, joined, later, told
 from escriba.settings import ModelSettings
 from escriba.text.corpus import Corpus
 from escriba.text.encoded import EncodedText
@@ -40,10 +40,6 @@ MOST_HELD_OUT = 1_000_000
 """Characters of the held-out part that are measured: the first ones."""
 LEAST_COUNTED = 10_000
 """Characters below which a text is not shortened for its n-grams."""
-
-
-Note = tuple[str, Mapping[str, Any]]
-"""A sentence in English, and its fields: it is recorded in English and shown in the language that is spoken."""
 
 
 @dataclass(frozen=True)
@@ -105,12 +101,12 @@ class Compared:
     """
 
     bits_per_char: Mapping[str, float]
-    notes: tuple[Note, ...] = ()
+    notes: tuple[Told, ...] = ()
 
     @property
-    def note(self) -> str | None:
+    def note(self) -> Told | None:
         """What was shortened or left out, in a sentence; None: nothing."""
-        return self._note(tr)
+        return joined("; ", self.notes) if self.notes else None
 
     def line(self, model_bits: float | None) -> Told:
         """One sentence that sets a model beside them.
@@ -118,25 +114,12 @@ class Compared:
         Args:
             model_bits: the model's bits a character; None: not measured.
         """
-        return Told.of(self._line(model_bits, tr), self._line(model_bits, _in_english))
-
-    def _line(self, model_bits: float | None, say: Callable[..., str]) -> str:
-        named = {baseline_name(name, say): bits for name, bits in self.bits_per_char.items()}
-        own = {} if model_bits is None else {say(later("this model")): model_bits}
-        figures, note = ", ".join(f"{name} {bits:.2f}" for name, bits in {**own, **named}.items()), self._note(say)
-        if note is None:
-            return say(later("bits per character on the held-out part: {figures}"), figures=figures)
-        return say(later("bits per character on the held-out part: {figures} ({note})"), figures=figures, note=note)
-
-    def _note(self, say: Callable[..., str]) -> str | None:
-        """The notes; a field that is a sentence, too, is said like them."""
-        said = ({name: say(value) if isinstance(value, str) else value for name, value in fields.items()} for _, fields in self.notes)
-        return "; ".join(say(note, **fields) for (note, _), fields in zip(self.notes, said, strict=True)) or None
-
-
-def _in_english(message: str, /, **fields: Any) -> str:
-    """As `tr`, for what is recorded."""
-    return message.format(**fields) if fields else message
+        measured = [] if model_bits is None else [(told("this model"), model_bits)]
+        measured += [(baseline_name(name), bits) for name, bits in self.bits_per_char.items()]
+        figures = joined(", ", (Told.of(f"{name} {bits:.2f}", f"{name.english} {bits:.2f}") for name, bits in measured))
+        if self.note is None:
+            return told("bits per character on the held-out part: {figures}", figures=figures)
+        return told("bits per character on the held-out part: {figures} ({note})", figures=figures, note=self.note)
 
 
 def compare(train: Corpus, measured: Measured, *, order: int | None = 6, share: float = 1.0) -> Compared:
@@ -153,17 +136,17 @@ def compare(train: Corpus, measured: Measured, *, order: int | None = 6, share: 
         share: of these limits, above 0, at most 1.
     """
     found: dict[str, float] = {}
-    notes: list[Note] = []
+    notes: list[Told] = []
     if measured.part.characters < measured.of:
-        shortened = {"first": measured.part.characters, "characters": measured.of}
-        notes.append((later("measured on the first {first:,} characters of {characters:,}"), shortened))
+        first, of = measured.part.characters, measured.of
+        notes.append(told("measured on the first {first:,} characters of {characters:,}", first=first, characters=of))
     if order is not None:
         with _noting(later("without the n-gram: {why}"), notes):
             engine, seen = _counted(train, measured, order, int(share * MOST_COUNTED))
             found[f"counting {order}-gram"] = measured.bits_per_char(loss_on(engine, measured.encoded)[0])
             if seen < train.characters:
-                shortened = {"last": seen, "characters": train.characters}
-                notes.append((later("the n-gram counted the last {last:,} characters of {characters:,}"), shortened))
+                counted = later("the n-gram counted the last {last:,} characters of {characters:,}")
+                notes.append(told(counted, last=seen, characters=train.characters))
             del engine  # the packers need the memory
     with _noting(later("without xz and gzip: {why}"), notes):
         new, most = _bytes(measured.part), int(share * MOST_PACKED)
@@ -171,7 +154,7 @@ def compare(train: Corpus, measured: Measured, *, order: int | None = 6, share: 
         packed = _bytes(last)
         if last.characters < train.characters or len(packed) > most:
             packed = packed[-most:]
-            notes.append((later("xz and gzip saw the last {megabytes:.1f} MB"), {"megabytes": len(packed) / 1e6}))
+            notes.append(told("xz and gzip saw the last {megabytes:.1f} MB", megabytes=len(packed) / 1e6))
         for name, sizes in (("xz", xz_sizes), ("gzip", gzip_sizes)):
             before, both = sizes(packed, new)
             found[name] = 8 * (both - before) / measured.part.characters
@@ -179,14 +162,14 @@ def compare(train: Corpus, measured: Measured, *, order: int | None = 6, share: 
 
 
 @contextlib.contextmanager
-def _noting(left_out: str, notes: list[Note]) -> Iterator[None]:
+def _noting(left_out: str, notes: list[Told]) -> Iterator[None]:
     """Inside, an error becomes a note, which says why: what was trained is not lost by it."""
     try:
         yield
     except EscribaError as error:
-        notes.append((left_out, {"why": error.met}))
+        notes.append(told(left_out, why=error.met))
     except MemoryError:
-        notes.append((left_out, {"why": later("there is not enough memory")}))
+        notes.append(told(left_out, why=told("there is not enough memory")))
 
 
 def _counted(train: Corpus, measured: Measured, order: int, most: int) -> tuple[CountsEngine, int]:

@@ -15,7 +15,7 @@ from escriba.checkpoint import MODELS, Config, ModelFiles, find_model, load_fold
 from escriba.closing import keep_fingerprint, keeps_fingerprint
 from escriba.errors import CheckpointError, SettingsError, TextError, typed
 from escriba.inference.fingerprint import Hashes, load_fingerprint
-from escriba.language import later, tr
+from escriba.language import Told, joined, later, told, tr
 from escriba.presets import LENGTHS, Preset
 from escriba.presets import preset as find_preset
 from escriba.recalling import Before
@@ -28,7 +28,7 @@ from escriba.training.probe import Compute
 from escriba.training.run import RunFolder, has_state, is_finished, recover
 from escriba.training.state import TrainingState
 from escriba.training.step import devices_here
-from escriba.training.transfer import extended, mapped, transferred
+from escriba.training.transfer import extended, transferred
 
 __all__ = ["Beginning", "begin"]
 
@@ -36,9 +36,6 @@ COMPUTE = ("device", "precision", "threads")
 """The settings on which the last bits depend."""
 FIXED = ("examples", "batch_size", "seq_len", "optimizer", "averaging", "seed")
 """The settings of learning that a finished training keeps when it is trained further: its state is made for them."""
-
-Told = tuple[str | None, str | None]
-"""What is gone on from: as it is shown, and as it is recorded."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,6 @@ class Beginning:
         resume: the state to go on from.
         more: the last state of a finished training, after which this one is a new phase.
         restored: what is gone on from, in a sentence; None: nothing.
-        recorded: the same in English, as the folder keeps it.
         is_over: there is nothing left to do: the training to resume is finished.
         before: what models learnt with whose weights it begins.
     """
@@ -62,8 +58,7 @@ class Beginning:
     folder: RunFolder | None
     resume: TrainingState | None = None
     more: TrainingState | None = None
-    restored: str | None = None
-    recorded: str | None = None
+    restored: Told | None = None
     is_over: bool = False
     before: Before = field(default_factory=Before)
 
@@ -91,25 +86,20 @@ def begin(request: Request) -> Beginning:
         return _further(request, given, find_model(os.fspath(request.more)), target)
     if request.resume and target is not None and has_state(target):
         return _on(request, given, target)
-    told: Told = (None, None)
+    restored: Told | None = None
     if request.resume:
-        told = _told(later("nothing: there is no unfinished training in {folder}, so it begins"), folder=target)
-        if target is None:
-            told = _told(later("nothing: there is no unfinished training in a model in memory, so it begins"))
+        restored = told("nothing: there is no unfinished training in a model in memory, so it begins")
+        if target is not None:
+            restored = told("nothing: there is no unfinished training in {folder}, so it begins", folder=target)
         if target is not None and (target / "config.json").is_file() and not request.overwrite:
             raise CheckpointError(
                 tr("{target} holds a model, but not the training/ folder that going on needs", target=target),
                 hint=tr("replace it: --overwrite; or choose another folder: -o; or begin with its weights: --init-from"),
             )
-    return _anew(request, given, target, told)
+    return _anew(request, given, target, restored)
 
 
-def _told(message: str, **fields: Any) -> Told:
-    """A sentence, a catalogue's, as it is shown, and in English as it is recorded."""
-    return tr(message, **fields), message.format(**fields)
-
-
-def _anew(request: Request, given: Mapping[type[Settings], dict[str, Any]], target: Path | None, told: Told) -> Beginning:
+def _anew(request: Request, given: Mapping[type[Settings], dict[str, Any]], target: Path | None, restored: Told | None) -> Beginning:
     """A new training, with fresh weights or with those of another model."""
     TextSettings(**given[TextSettings])  # a wrong value is met before the text is read, and before the folder is looked at
     model_settings, parent = given[ModelSettings], None
@@ -140,14 +130,10 @@ def _anew(request: Request, given: Mapping[type[Settings], dict[str, Any]], targ
             parent.weights, parent.tokenizer, plan.tokenizer, plan.net.get_weights(), codes=plan.net.settings.codes
         )
         plan.net.set_weights(weights)
-        known_in_english = mapped(parent.tokenizer, plan.tokenizer, str.format)
-        told = (
-            tr("the weights of {folder}: {known}", folder=parent.path, known=known),
-            f"the weights of {parent.path}: {known_in_english}",
-        )
+        restored = told("the weights of {folder}: {known}", folder=parent.path, known=known)
     config = Config(corpus.settings, plan.net.settings, plan.train, plan.tokenizer.vocab_size)
     folder = None if target is None else RunFolder.create(target, config, plan.tokenizer, overwrite=request.overwrite)
-    return Beginning(plan, config, _fingerprinted(folder, plan, before.hashes), restored=told[0], recorded=told[1], before=before)
+    return Beginning(plan, config, _fingerprinted(folder, plan, before.hashes), restored=restored, before=before)
 
 
 def _before(parent: ModelFiles, corpus: Corpus) -> Before:
@@ -181,17 +167,11 @@ def _on(request: Request, given: Mapping[type[Settings], dict[str, Any]], target
         raise
     exact = later("step {step:,}: weights, optimizer, order and random states")
     inexact = later("step {step:,}: weights, optimizer, order and random states; not exact, as was allowed")
-    told = _told(inexact if asked else exact, step=state.values["step"])
+    restored = told(inexact if asked else exact, step=state.values["step"])
     if is_over := is_finished(target):
         line = typed("escriba", "train", "--more", str(target))
-        told = _told(later("nothing: {folder} is finished; {line} trains it further"), folder=target, line=line)
-    restored, recorded = _with_notes(told, folder)
-    return Beginning(plan, before, folder, resume=state, restored=restored, recorded=recorded, is_over=is_over)
-
-
-def _with_notes(told: Told, folder: RunFolder) -> tuple[str, ...]:
-    """What is gone on from, with what was noticed when the folder was opened."""
-    return tuple("; ".join([str(one), *folder.notes]) for one in told)
+        restored = told("nothing: {folder} is finished; {line} trains it further", folder=target, line=line)
+    return Beginning(plan, before, folder, resume=state, restored=joined("; ", [restored, *folder.notes]), is_over=is_over)
 
 
 def _further(request: Request, given: Mapping[type[Settings], dict[str, Any]], source: Path, target: Path | None) -> Beginning:
@@ -227,8 +207,8 @@ def _further(request: Request, given: Mapping[type[Settings], dict[str, Any]], s
     known = load_fingerprint(source)  # of what the models learnt, too, that it began with
     again = RunFolder.create(target, config, plan.tokenizer, overwrite=True, continues=source)
     words = later("{folder} after {steps:,} steps: weights and optimizer; the rate warms up anew")
-    restored, recorded = _with_notes(_told(words, folder=source, steps=state.values["step"]), folder)
-    return Beginning(plan, config, _fingerprinted(again, plan, known), more=state, restored=restored, recorded=recorded)
+    restored = joined("; ", [told(words, folder=source, steps=state.values["step"]), *folder.notes])
+    return Beginning(plan, config, _fingerprinted(again, plan, known), more=state, restored=restored)
 
 
 def _same_text(request: Request, before: Config, folder: Path, chosen: Preset, compute: Compute | None) -> Plan:

@@ -9,19 +9,19 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from escriba.errors import SettingsError
-from escriba.language import later, tr
+from escriba.language import Told, in_english, later, told, tr
 
 if TYPE_CHECKING:
     from escriba.outputs.figures import Figure
     from escriba.text.corpus import Corpus, Parts
 
-__all__ = ["Begun", "Closed", "Run", "Sampled", "Told", "baseline_name", "corpus_facts"]
+__all__ = ["Begun", "Closed", "Run", "Sampled", "baseline_name", "corpus_facts"]
 
 
 @dataclass(frozen=True)
@@ -84,30 +84,10 @@ class Sampled:
     text: str
 
 
-class Told(str):
-    """A sentence in the language that is spoken; its English, which files keep, is `english`."""
-
-    __slots__ = ("english",)
-
-    english: str
-
-    @classmethod
-    def of(cls, sentence: str, english: str) -> Self:
-        """A sentence from itself in two languages."""
-        told = cls(sentence)
-        told.english = english
-        return told
-
-
-def baseline_name(name: str, say: Callable[..., str] = tr) -> str:
-    """A baseline's name, which is recorded in English, in the language that is spoken.
-
-    Args:
-        name: as recorded; what a person named otherwise stays.
-        say: what says a sentence.
-    """
+def baseline_name(name: str) -> Told:
+    """A baseline's name, which is recorded in English, in the language that is spoken; what a person named otherwise stays."""
     counting = re.fullmatch(r"counting (\d+)-gram", name)
-    return say(later("counting {order}-gram"), order=counting[1]) if counting else name
+    return told("counting {order}-gram", order=counting[1]) if counting else Told.of(name, name)
 
 
 @dataclass(frozen=True)
@@ -150,7 +130,7 @@ class Closed:
 
     def as_dict(self) -> dict[str, Any]:
         """The figures as ``escriba train --json`` prints them."""
-        return {**asdict(self), "compared": getattr(self.compared, "english", self.compared)}
+        return {**asdict(self), "compared": in_english(self.compared)}
 
 
 @dataclass(frozen=True)

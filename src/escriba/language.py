@@ -11,10 +11,14 @@ import gettext
 import locale
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-__all__ = ["CATALOGUES", "DOMAIN", "LANGUAGES", "language", "later", "locale_name", "tr", "trn", "use_language"]
+__all__ = [
+    "CATALOGUES", "DOMAIN", "LANGUAGES", "Told", "in_english", "joined", "language", "later", "locale_name", "told", "tr", "trn",
+    "use_language",
+]  # fmt: skip
 
 LANGUAGES = ("en", "es")
 """The languages that are spoken, as ISO 639-1 names them."""
@@ -57,6 +61,38 @@ def tr(message: str, /, **fields: Any) -> str:
 def trn(one: str, many: str, n: int, /, **fields: Any) -> str:
     """A sentence of one or of many; the number is its field ``{n}``."""
     return _catalogue(language()).ngettext(one, many, n).format(n=n, **fields)
+
+
+class Told(str):
+    """A sentence in the language that is spoken; its English, which files keep, is `english`."""
+
+    __slots__ = ("english",)
+
+    english: str
+
+    @classmethod
+    def of(cls, sentence: str, english: str) -> Self:
+        """A sentence from itself in two languages."""
+        told = cls(sentence)
+        told.english = english
+        return told
+
+
+def told(message: str, /, **fields: Any) -> Told:
+    """As `tr`, for what is both shown and recorded; a field that is such a sentence is recorded in English too."""
+    recorded = {name: in_english(value) for name, value in fields.items()}
+    return Told.of(tr(message, **fields), message.format(**recorded) if fields else message)
+
+
+def joined(separator: str, parts: Iterable[str]) -> Told:
+    """Several sentences as one."""
+    listed = list(parts)
+    return Told.of(separator.join(listed), separator.join(map(in_english, listed)))
+
+
+def in_english(value: Any) -> Any:
+    """The English of a sentence that is both shown and recorded; anything else as it is."""
+    return value.english if isinstance(value, Told) else value
 
 
 def later(message: str) -> str:

@@ -22,7 +22,7 @@ from escriba.engine.torch import TorchEngine
 from escriba.history import Begun, Closed, Sampled, corpus_facts
 from escriba.inference.generator import Generator
 from escriba.inference.typical import Typicality
-from escriba.language import later, tr
+from escriba.language import Told, in_english, later, told, tr
 from escriba.model.loss import bits, perplexity
 from escriba.recalling import Before
 from escriba.settings import SampleSettings
@@ -68,7 +68,6 @@ class Teaching:
         restored: what is gone on from, in a sentence.
         sources: the text's sources as they were given, by which it is found again.
         before: what models learnt with whose weights it begins.
-        recorded: what is gone on from in English, as the folder keeps it; None: as `restored` says it.
         typicality: how surprising held-out texts of each length are, once the training is over; None: not known.
     """
 
@@ -78,10 +77,9 @@ class Teaching:
     began: float
     resume: TrainingState | None = None
     more: TrainingState | None = None
-    restored: str | None = None
+    restored: Told | None = None
     sources: tuple[str, ...] = ()
     before: Before = field(default_factory=Before)
-    recorded: str | None = None
     typicality: Typicality | None = None
 
     def run(self) -> Closed:
@@ -193,7 +191,7 @@ class Teaching:
                 "machine": f"{platform.system()} {platform.machine()}",
                 "compute": f"{plan.compute.precision} on {plan.compute.device}, {plan.compute.threads} threads",
             }
-            self.folder.session("began" if self.resume is None else "resumed", restored=self.recorded or self.restored, **here)
+            self.folder.session("began" if self.resume is None else "resumed", restored=in_english(self.restored), **here)
             if self.resume is None:  # the history of a resumed training is that of one that never stopped
                 self.folder.record("begun" if self.more is None else "more", **here, **self._facts(begun))
         self.watcher(begun)
@@ -215,7 +213,7 @@ class Teaching:
         return {
             "parameters": begun.parameters,
             "precision": begun.precision,
-            "examples": describe_examples(plan.data, str.format),
+            "examples": describe_examples(plan.data).english,
             "corpus": corpus_facts(plan.corpus, parts, self.sources, (len(plan.encoded), choosing, held_out)),
             **({"init_from": list(self.before.models)} if self.before.models else {}),
         }
@@ -318,10 +316,10 @@ class Teaching:
         return {"steps": training.step, **size}
 
 
-def describe_examples(data: Batches, said: Callable[..., str] = tr) -> str:
-    """How examples are cut, in a line; with `str.format` in English."""
+def describe_examples(data: Batches) -> Told:
+    """How examples are cut, in a line."""
     message = later("{mode}, {batch_size} x {seq_len}, {steps:,} steps an epoch")
-    return said(message, mode=data.mode, batch_size=data.batch_size, seq_len=data.seq_len, steps=len(data))
+    return told(message, mode=data.mode, batch_size=data.batch_size, seq_len=data.seq_len, steps=len(data))
 
 
 def now() -> str:

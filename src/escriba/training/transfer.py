@@ -5,16 +5,16 @@ It knows nothing of files, nor of how a network learns.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
 from escriba.errors import CheckpointError
-from escriba.language import later, tr
+from escriba.language import Told, later, told, tr
 from escriba.text.tokenizer import Tokenizer
 from escriba.text.tokenizer_json import EOS, UNK
 
-__all__ = ["extended", "mapped", "transferred"]
+__all__ = ["extended", "transferred"]
 
 LEAST_KNOWN = 0.1
 """The share of a new text's symbols that a model must know: below it, its weights are of no use."""
@@ -124,14 +124,14 @@ def transferred(
             if name == "output.bias":
                 made[name][:] = source[there].mean()
             _symbols_first(name, made[name], tokenizer)[here] = _symbols_first(name, source, before)[there]
-    return made, mapped(before, tokenizer)
+    return made, _mapped(before, tokenizer)
 
 
-def mapped(before: Tokenizer, tokenizer: Tokenizer, said: Callable[..., str] = tr) -> str:
-    """How many symbols two vocabularies have in common, in a sentence; with `str.format` in English."""
+def _mapped(before: Tokenizer, tokenizer: Tokenizer) -> Told:
+    """How many symbols two vocabularies have in common, in a sentence."""
     known = len(set(before.symbols).intersection(tokenizer.symbols))
     added, left = tokenizer.vocab_size - known, before.vocab_size - known
-    return said(MAPPED[added > 0, left > 0], known=known, added=added, left=left)
+    return told(MAPPED[added > 0, left > 0], known=known, added=added, left=left)
 
 
 def _symbols_first(name: str, array: np.ndarray, tokenizer: Tokenizer) -> np.ndarray:
