@@ -20,7 +20,7 @@ LAYERS = (
     "server, studio",
     "api",
     "teaching, beginning, counted, closing, baselines, request",
-    "using, writing, measuring, recalling, pictures",
+    "using, writing, measuring, recalling, pictures, packing, running, saving",
     "results, history",
     "training | inference | outputs | interop",
     "engine",
@@ -28,8 +28,8 @@ LAYERS = (
     "weights | _native",
     "text",
     "presets",
-    "settings | tensorfile",
-    "errors, lessons, language",
+    "settings | tensorfile, archive, quantized",
+    "errors, lessons, language, cached",
 )
 """From the top down: a module imports from lines below its own. Names parted by | are strangers, by a comma not."""
 

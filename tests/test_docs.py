@@ -34,8 +34,8 @@ HOW_TO = [ROOT / "README.md", *sorted((ROOT / "docs" / "how-to").glob("*.md"))]
 RUN = re.compile(r"^<!-- run: (shell|python) -->\n```\1\n(.*?)^```", re.MULTILINE | re.DOTALL)
 RUNNABLE = [path for path in DOCS if RUN.search(path.read_text(encoding="utf-8"))]
 
-FOREIGN = {"--index-url", "--no-index", "--find-links"}
-"""Options in the documents that are not of `escriba`: pip's."""
+FOREIGN = {"--index-url", "--no-index", "--find-links", "--no-deps", "--force-reinstall", "--install"}
+"""Options in the documents that are not of `escriba`: those of pip and of xcode-select."""
 
 
 def text_of(path: Path) -> str:
@@ -204,6 +204,7 @@ def test_the_json_that_is_told_of_is_the_json_that_is_printed(model: Path, make_
         "rank": ["rank", str(model), "Ana", "Tom"],
         "evaluate": ["evaluate", str(model), str(place / "chapter.txt")],
         "recall": ["recall", str(model), "--text", "Ana"],
+        "pack": ["pack", str(model), "-o", str(place / "packed.zip"), "--overwrite"],
         "next": ["next", str(model), "Ana"],
         "doctor": ["doctor", str(model)],
         "train": ["train", str(place / "book.txt"), "-o", str(place / "models" / "json"), "--quiet", *SMALL],
@@ -341,7 +342,7 @@ def test_the_example_of_the_format_gives_the_models_own_distribution(cell: str, 
     told: dict[str, Any] = {}
     with contextlib.redirect_stdout(io.StringIO()):
         exec(compile(block, "format.md", "exec"), told)
-    expected = escriba.load(told["folder"]).next(told["context"])
+    expected = escriba.load(told["folder"], precision="float32").next(told["context"])
     assert tuple(told["symbols"]) == expected.symbols
     np.testing.assert_allclose(told["probabilities"], expected.probabilities, atol=1e-6)
 

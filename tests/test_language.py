@@ -41,8 +41,9 @@ LOCALES = [
 
 
 ENGLISH = {
+    "_native.classic": "[a-z_ ]+",  # the fields of a record
     "cli.begin": "escriba .*|.*your-own-text.*|the value of the expression| --text .*",  # commands, and what the demo's English text says
-    "cli.doctor": "python -m pip .*",
+    "cli.doctor": "(python -m pip|sudo|apk|winget) .*",  # commands
     "cli.spoken": "The language of messages.*",  # a help text
     "counted": "float64 on cpu.*",  # recorded
     "errors": "python -m pip .*",

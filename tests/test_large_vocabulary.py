@@ -12,6 +12,7 @@ import pytest
 
 import escriba
 from escriba.engine.reference import ReferenceEngine
+from escriba.running import Engines
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
@@ -96,9 +97,9 @@ def test_scoring_lines_and_symbols_stays_below(
     tokenizer = escriba.CharTokenizer.fit(long_text if documents == "stream" else long_text.splitlines())
     net = escriba.LanguageModel(tokenizer.vocab_size, hidden_size=8, embedding_dim=4)
     made = escriba.Model(net, tokenizer)
-    model = escriba.Model(ReferenceEngine(net.settings, net.get_weights()), tokenizer, config=made.config)
-    model._weights = net.get_weights()
-    monkeypatch.setattr("escriba.using._LONG_WORK", 0 if engine == "pytorch" else 1e18)
+    monkeypatch.setenv("ESCRIBA_NATIVE", "off")
+    model = escriba.Model(Engines(net.settings, net.vocab_size, net.get_weights()), tokenizer, config=made.config)
+    monkeypatch.setattr("escriba.running._LONG_WORK", 0 if engine == "pytorch" else 1e18)
     lines = [line[:4] for line in long_text.split("\n")[:150]] + ["", long_text[:60].replace("\n", "")]
     assert sum(score.symbols for score in model.score_lines(lines)) == sum(map(len, lines))
     list(model.score_lines(lines[-3:], carry=True))

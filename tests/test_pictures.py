@@ -154,6 +154,11 @@ def test_a_model_shows_itself(model: Model) -> None:
         ({"cell": "rnn", "embedding_dim": None}, ["input", "one-hot", "rnn 1", "output"]),
         ({"cell": "ngram", "codes": True}, ["input", "codes", "ngram 1", "output"]),
         ({"cell": "gru", "hidden_size": 6, "tied": True}, ["input", "embedding", "gru 1", "output"]),
+        ({"cell": "mingru", "num_layers": 2}, ["input", "embedding", "mingru 1", "mingru 2", "output"]),
+        ({"cell": "hawk", "embedding_dim": 8}, ["input", "embedding", "hawk 1", "output"]),
+        ({"cell": "mingru", "residual": True}, ["input", "embedding", "entry", "mingru 1", "norm", "output"]),
+        ({"cell": "gru", "residual": True, "embedding_dim": None, "conv": None}, ["input", "one-hot", "entry", "gru 1", "norm", "output"]),
+        ({"cell": "lstm", "residual": True, "embedding_dim": 8, "mlp": None}, ["input", "embedding", "lstm 1", "norm", "output"]),
     ],
 )
 def test_the_boxes_hold_all_parameters(settings: dict[str, Any], names: list[str]) -> None:
@@ -241,6 +246,7 @@ def test_without_matplotlib_every_picture_names_the_extra(kind: str, tmp_path: P
         ({}, "gru of 8"),
         ({"cell": "ngram"}, "neural 3-gram of 8"),
         ({"cell": "lstm", "num_layers": 2}, "lstm of 8, 2 layers"),
+        ({"cell": "mingru", "residual": True, "num_layers": 2}, "residual mingru of 8, 2 layers"),
     ],
     ids=str,
 )

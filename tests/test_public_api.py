@@ -66,6 +66,18 @@ PUBLIC = {
 HEAVY = ("torch", "matplotlib", "scipy", "IPython")
 """What using a model never loads."""
 
+SLOW = (
+    *HEAVY, "rich", "charset_normalizer", "filelock", "asyncio", "concurrent.futures", "http", "multiprocessing", "ssl", "unittest",
+    "urllib.request", "xml",
+)  # fmt: skip
+"""What nobody is to wait for who opens a model, writes or scores a line: together these would take as long as all the rest."""
+
+NOT_TO_WRITE = (
+    "escriba.history", "escriba.measuring", "escriba.outputs", "escriba.pictures", "escriba.recalling", "escriba.results",
+    "escriba.text.corpus", "escriba.text.tables", "escriba.training.trainer",
+)  # fmt: skip
+"""What of Escriba itself is not needed for the first symbol."""
+
 CONTEXT = """\
 import json, runpy, sys
 sys.argv = ["escriba", *json.loads(sys.argv[1])]
@@ -76,9 +88,9 @@ except SystemExit as end:
 else:
     status = 0
 sys.stdout.flush()
-print(json.dumps({"status": status, "loaded": sorted({name.split(".")[0] for name in sys.modules})}), file=sys.stderr)
+print(json.dumps({"status": status, "loaded": sorted(sys.modules)}), file=sys.stderr)
 """
-"""Runs `python -m escriba` and says last, on stderr, how it ended and which packages were loaded by then."""
+"""Runs `python -m escriba` and says last, on stderr, how it ended and which modules were loaded by then."""
 
 
 def loaded_by(code: str, *arguments: str) -> tuple[str, dict[str, object]]:
@@ -141,9 +153,9 @@ def test_the_version_is_that_of_the_package() -> None:
 
 
 def test_importing_escriba_loads_nothing_heavy() -> None:
-    """`import escriba` loads no torch, no matplotlib, and neither click nor rich."""
+    """`import escriba` loads no torch, no matplotlib, and neither click nor rich; nor NumPy, nor pydantic: it is there at once."""
     _, said = loaded_by("import json, sys, escriba; print(json.dumps({'loaded': list(sys.modules)}), file=sys.stderr)")
-    assert {*HEAVY, "click", "rich"}.isdisjoint(said["loaded"])
+    assert {*SLOW, "click", "numpy", "pydantic", "safetensors"}.isdisjoint(said["loaded"])
 
 
 def test_help_loads_nothing_heavy() -> None:
@@ -151,7 +163,7 @@ def test_help_loads_nothing_heavy() -> None:
     out, said = loaded_by(CONTEXT, json.dumps(["--help"]))
     assert said["status"] == 0
     assert "generate" in out
-    assert {*HEAVY, "numpy", "safetensors"}.isdisjoint(said["loaded"])
+    assert {*SLOW, "numpy", "pydantic", "safetensors"}.isdisjoint(said["loaded"])
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +180,15 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
+def test_opening_a_model_loads_nothing_slow(tiny_model: Path) -> None:
+    """`load` brings what it needs to read a folder and no more; no engine is made before one is wanted."""
+    code = "import json, sys, escriba; escriba.load(sys.argv[1]); print(json.dumps({'loaded': list(sys.modules)}), file=sys.stderr)"
+    _, said = loaded_by(code, str(tiny_model))
+    engines = ("escriba.engine.native", "escriba.engine.reference")
+    assert {*SLOW, *NOT_TO_WRITE, *engines, "click", "escriba.inference.generator"}.isdisjoint(said["loaded"])
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [
@@ -181,4 +202,5 @@ def test_using_a_model_loads_no_torch(words: list[str], tiny_model: Path) -> Non
     out, said = loaded_by(CONTEXT, json.dumps([str(tiny_model) if word == "MODEL" else word for word in words]))
     assert said["status"] == 0
     assert out.strip()
-    assert set(HEAVY).isdisjoint(said["loaded"])
+    unwanted = {"generate": (*SLOW, *NOT_TO_WRITE, "escriba.inference.beam"), "score": SLOW}.get(words[0], HEAVY)
+    assert set(unwanted).isdisjoint(said["loaded"])

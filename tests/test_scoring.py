@@ -16,6 +16,7 @@ import pytest
 import escriba
 from escriba.engine.reference import ReferenceEngine
 from escriba.errors import SettingsError, TextError, UnknownSymbolError
+from escriba.running import Engines
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -51,16 +52,23 @@ def networks(cell: str, documents: bool = False) -> tuple[escriba.LanguageModel,
 
 def without_network(net: escriba.LanguageModel, tokenizer: escriba.CharTokenizer, dtype: Any = np.float32) -> escriba.Model:
     """The same model with NumPy, as it is loaded from a folder."""
-    weights = net.get_weights()
-    model = escriba.Model(ReferenceEngine(net.settings, weights, dtype=dtype), tokenizer, config=escriba.Model(net, tokenizer).config)
+    weights, config = net.get_weights(), escriba.Model(net, tokenizer).config
+    engines = Engines.of(ReferenceEngine(net.settings, weights, dtype=dtype)) if dtype != np.float32 else None
+    model = escriba.Model(engines or Engines(net.settings, net.vocab_size, weights), tokenizer, config=config)
     model._weights = weights
     return model
+
+
+@pytest.fixture(autouse=True)
+def no_native(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These tests are of NumPy and of PyTorch."""
+    monkeypatch.setenv("ESCRIBA_NATIVE", "off")
 
 
 @pytest.fixture
 def long_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Any work is long: PyTorch does it."""
-    monkeypatch.setattr("escriba.using._LONG_WORK", 0)
+    monkeypatch.setattr("escriba.running._LONG_WORK", 0)
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -134,10 +142,10 @@ def test_long_work_gives_the_same(work: str, monkeypatch: pytest.MonkeyPatch) ->
         return [score.log_likelihood for score in model.rank(["abc", "de f", "ñá"], "ab")]
 
     by_numpy = done()
-    assert model._bulk is None
-    monkeypatch.setattr("escriba.using._LONG_WORK", 0)
+    assert "torch" not in model.engines._made
+    monkeypatch.setattr("escriba.running._LONG_WORK", 0)
     np.testing.assert_allclose(done(), by_numpy, atol=1e-3)
-    assert isinstance(model._bulk, TorchEngine)
+    assert isinstance(model.engines._made["torch"], TorchEngine)
 
 
 def test_a_short_score_loads_no_pytorch(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ FIELDS = [(stage, name) for stage in STAGES for name in stage.model_fields]
         (ModelSettings, "hidden_size", 8.5, 8.0),
         (ModelSettings, "embedding_dim", -1, None),
         (ModelSettings, "dropout", 0.96, 0.95),
+        (ModelSettings, "residual", "perhaps", True),
         (TrainSettings, "learning_rate", 0.0, 1e-9),
         (TrainSettings, "learning_rate", float("nan"), 1.0),
         (TrainSettings, "learning_rate", float("inf"), 10.0),
@@ -111,6 +112,12 @@ def test_a_changed_copy() -> None:
         (ModelSettings, {"tied": True, "embedding_dim": None, "hidden_size": 8}, "a tied output needs"),
         (ModelSettings, {"cell": "lstm", "activation": "relu"}, "activation 'relu' is for the rnn cell"),
         (ModelSettings, {"cell": "rnn", "reset": "before"}, "reset 'before' is for the gru cell"),
+        (ModelSettings, {"cell": "counts", "residual": True}, "counts does not fit into a residual stack"),
+        (ModelSettings, {"cell": "ngram", "codes": True, "residual": True}, "codes does not fit into a residual stack"),
+        (ModelSettings, {"cell": "mingru", "conv": None}, "conv is for a residual stack: residual=yes"),
+        (ModelSettings, {"mlp": 3}, "mlp is for a residual stack"),
+        (ModelSettings, {"cell": "hawk"}, r"hawk needs embedding_dim \(256\) equal to hidden_size \(1024\)"),
+        (ModelSettings, {"cell": "hawk", "embedding_dim": None}, r"hawk needs embedding_dim \(none\) equal"),
     ],
 )
 def test_settings_in_conflict(stage: type[Settings], values: dict[str, Any], message: str) -> None:

@@ -22,6 +22,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import native
+
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 STAMP = VENV / "installed.json"
@@ -40,7 +42,8 @@ commands:
   fix     formats the code and mends what ruff can mend
   demo    trains a small model for two minutes and writes with it; [ARGS] go to `escriba demo`
   bench   [NAME...] [ARGS]: runs benchmarks/bench_NAME.py, or all of them
-  setup   makes the virtual environment and does no more
+  sanitize  the tests of the native code under the sanitizers of addresses and undefined behaviour; [ARGS] go to pytest
+  setup   makes the virtual environment, builds the native code and does no more
 
 On Linux without an NVIDIA card PyTorch's CPU build is taken (about 192 MB, not 3 GB), if its index can be reached and pip has not been told
 of an index of your own. --torch-index URL before the command, or the variable ESCRIBA_TORCH_INDEX, names another; `default` is pip's own.
@@ -95,9 +98,9 @@ def program(name: str) -> Path:
     return VENV / ("Scripts" if WINDOWS else "bin") / (f"{name}.exe" if WINDOWS else name)
 
 
-def pip(*words: str | Path) -> int:
+def pip(*words: str | Path, **environment: str) -> int:
     """Runs the virtual environment's pip."""
-    return run([program("python"), "-m", "pip", *words], PIP_DISABLE_PIP_VERSION_CHECK="1")
+    return run([program("python"), "-m", "pip", *words], PIP_DISABLE_PIP_VERSION_CHECK="1", **environment)
 
 
 def prepare(*extras: str, torch_index: str | None = None) -> None:
@@ -119,7 +122,9 @@ def prepare(*extras: str, torch_index: str | None = None) -> None:
         checked(run([suitable_python(), "-m", "venv", "--clear", VENV]), "on Debian and Ubuntu: sudo apt install python3-venv")
     say("installing what the project needs: once, a few minutes the first time")
     install_torch(torch_index)
-    checked(pip("install", "-c", CONSTRAINTS, "-e", f".[{','.join(extras)}]"), "is the network reachable?")
+    # the native code is built by what is then installed, so that what did not change is not built again
+    words = ("install", "-c", CONSTRAINTS, "setuptools", "-e", f".[{','.join(extras)}]")
+    checked(pip(*words, ESCRIBA_BUILD_NATIVE="off"), "is the network reachable?")
     STAMP.write_text(json.dumps({"key": key, "root": str(ROOT), "extras": sorted(extras)}), encoding="utf-8")
     say(f"installed in {time.monotonic() - started:.0f} s")
 
@@ -192,6 +197,7 @@ def test_steps(arguments: Sequence[str], *, long: bool) -> list[Step]:
     return [
         *lint_steps(),
         *([("peers", install_peers)] if long else []),
+        *([("sanitizers", lambda: native.sanitize([], program("python")))] if long else []),
         ("tests", lambda: python("-m", "coverage", "run", "-m", "pytest", "-m", chosen, "--durations=10", *arguments)),
         ("coverage", lambda: python("-m", "coverage", "report")),
         ("wheel", build_wheel),
@@ -260,15 +266,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="tools/dev.py", description="Works on Escriba.", epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    commands = ("quick", "test", "test-all", "lint", "fix", "demo", "bench", "setup")
+    commands = ("quick", "test", "test-all", "lint", "fix", "demo", "bench", "sanitize", "setup")
     parser.add_argument("--torch-index", metavar="URL", help="where to take PyTorch from")
     parser.add_argument("command", choices=commands, metavar="COMMAND", help="|".join(commands))
     parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="ARGS", help="for what the command runs")
     asked = parser.parse_args(arguments)
     rest = list(asked.arguments)
     prepare(*(["all"] if asked.command == "demo" else ["all", "dev"]), torch_index=asked.torch_index)
+    if asked.command not in {"lint", "fix"}:
+        native.build(program("python"))
     if asked.command == "setup":
         return 0
+    if asked.command == "sanitize":
+        return native.sanitize(rest, program("python"))
     if asked.command == "demo":
         return python("-m", "escriba", "demo", *rest)
     if asked.command == "bench":

@@ -69,7 +69,8 @@ JSON_FIELDS: Mapping[str, str] = {
     ),
     "list": "a list of the objects that `show` prints; a model that cannot be read has `model` and `error` alone",
     "show": (
-        "one object: `model`, `cell`, `unit`, `vocab_size`, `parameters`, `layers` (parameters of each part), `bytes`, `finished`, "
+        "one object: `model`, `cell`, `unit`, `vocab_size`, `parameters`, `layers` (parameters of each part), `bytes`, `weights` "
+        "(`float32`, `bf16`, `int8`, or null: an n-gram that counts), `finished`, "
         "`corpus`, `steps`, `epochs`, `elapsed_s`, `loss_nats`, `bits_per_char`, `best`, `curve` (a list of `step` and `loss_nats`), "
         "`kept`, `settings` (config.json)"
     ),
@@ -80,25 +81,31 @@ JSON_FIELDS: Mapping[str, str] = {
     ),
     "generate": (
         "one object with `texts`, a list of objects: `prompt`, `text` (without the prompt), `log_likelihood` (nats), `seed`, `row`, "
-        "`finish_reason` (`length`, `stop`, `eos`), `temperature` (null with a beam or a cycle), and with a beam `normalized`"
+        "`finish_reason` (`length`, `stop`, `eos`), `temperature` (null with a beam or a cycle), and with a beam `normalized`; and "
+        "`precision` (in which they were written: `float32`, `bf16`, `int8`, or `float64` of an n-gram that counts)"
     ),
     "score": (
         "one object for one text, a list of them for several: `log_likelihood` (nats), `symbols`, `bits_per_char`, `bits_per_byte`, "
-        "`perplexity`, `unknown`, `convention`, `more_surprising_than` (0 to 1, or null); with `--symbols` also `by_symbol`, a list of "
-        "`symbol`, `surprisal_nats`, `surprisal_bits`, `probability`, `rank`, `expected`; with `--per-line` an object a line: `line`, "
-        "`log_likelihood`, `symbols`, `characters`, `unknown`, `bits_per_char`, `text`, `convention`"
+        "`perplexity`, `unknown`, `convention`, `more_surprising_than` (0 to 1, or null), `precision`; with `--symbols` also `by_symbol`, "
+        "a list of `symbol`, `surprisal_nats`, `surprisal_bits`, `probability`, `rank`, `expected`; with `--per-line` an object a line: "
+        "`line`, `log_likelihood`, `symbols`, `characters`, `unknown`, `bits_per_char`, `text`, `convention`, `precision`"
     ),
     "rank": (
         "a list of objects, the likeliest first: `rank`, `text`, `log_likelihood` (nats), `symbols`, `bits_per_char`, `bits_per_byte`, "
-        "`perplexity`, `unknown`, `convention`, `more_surprising_than` (0 to 1, or null), and with `--permutations` `given` (true for "
-        "the word itself)"
+        "`perplexity`, `unknown`, `convention`, `more_surprising_than` (0 to 1, or null), `precision`, and with `--permutations` `given` "
+        "(true for the word itself)"
     ),
     "evaluate": (
         "one object for one model and protocol, else a list: `model`, `protocol`, `loss_nats`, `standard_error`, `bits_per_char`, "
         "`bits_per_byte`, `perplexity`, `symbols`, `characters`, `unknown`, `convention`, `text_sha256` (of the text without its blanks: "
-        "figures of one text have the same); with `--typical` what typical.json holds"
+        "figures of one text have the same), `precision`; with `--typical` what typical.json holds"
     ),
-    "next": "one object: `context`, `next` (a list of `symbol`, `probability`, `logit`, the likeliest first)",
+    "pack": (
+        "one object: `model`, `path`, `weights` (null: an n-gram that counts), `bytes_before` and `bytes` (of all files), "
+        "`weight_bytes_before` and `weight_bytes`, `bits_per_char_before` and `bits_per_char`, `measured_on` (`held-out`, or the file), "
+        "`characters` (of the text measured on), `why_not` (why nothing was measured); null where nothing was measured"
+    ),
+    "next": "one object: `context`, `next` (a list of `symbol`, `probability`, `logit`, the likeliest first), `precision`",
     "doctor": "one object: `ok`, and `checks`, a list of objects: `what`, `found`, `ok`, and where there is one `hint`",
 }
 """What each command's --json prints."""
@@ -116,7 +123,8 @@ in the tables are those of the settings classes: they hold where you build `Mode
 
 COMMANDS_HEAD = """\
 `python -m escriba` does whatever `escriba` does. Results go to standard output, and what is only said to a person to standard
-error, so `>` and `|` take the results alone. `-` as a file is standard input. MODEL is a folder, or a name under `models/`.
+error, so `>` and `|` take the results alone. `-` as a file is standard input. MODEL is a folder, a packed file, or a name under
+`models/`.
 
 The exit status is 0; 1 after an error, which says what was met, what was expected and what to type; 2 when the command line
 itself is wrong; 130 after Ctrl-C.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -37,7 +38,7 @@ class Installed:
     """A clean environment with the wheel in it, and nothing but what the wheel depends on."""
 
     def __init__(self, folder: Path, wheel: Path) -> None:
-        self.home = folder
+        self.home, self.wheel = folder, wheel
         environment = folder / "env"
         venv.create(environment, with_pip=True, symlinks=os.name != "nt")
         programs = environment / ("Scripts" if os.name == "nt" else "bin")
@@ -46,19 +47,20 @@ class Installed:
         self.escriba = programs / f"escriba{suffix}"
         self.run(str(self.python), "-m", "pip", "install", "--quiet", "-c", str(CONSTRAINTS), str(wheel))
 
-    def run(self, *words: str, status: int = 0, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        """Runs a command away from the source tree and demands its exit status."""
+    def run(self, *words: str, status: int = 0, stdin: str = "", native: str = "auto") -> subprocess.CompletedProcess[str]:
+        """Runs a command away from the source tree, with the native code of a level, and demands its exit status."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COVERAGE", "COV_"))}
-        clean |= {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "ESCRIBA_LANG": "en"}
+        clean |= {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "ESCRIBA_LANG": "en", "ESCRIBA_NATIVE": native}
+        clean.pop("ESCRIBA_NATIVE_LIBRARY", None)
         done = subprocess.run(words, cwd=self.home, env=clean, input=stdin, capture_output=True, encoding="utf-8", check=False)
         shown = f"{' '.join(words)}\n--- stdout\n{done.stdout}\n--- stderr\n{done.stderr}"
         demand(done.returncode == status, f"status {done.returncode}, not {status}: {shown}")
         demand("Traceback" not in done.stderr, f"a traceback: {shown}")
         return done
 
-    def __call__(self, *words: str, status: int = 0, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    def __call__(self, *words: str, status: int = 0, stdin: str = "", native: str = "auto") -> subprocess.CompletedProcess[str]:
         """Runs `escriba`."""
-        return self.run(str(self.escriba), *words, status=status, stdin=stdin)
+        return self.run(str(self.escriba), *words, status=status, stdin=stdin, native=native)
 
 
 def check_clean(escriba: Installed, _model: Path) -> None:
@@ -115,6 +117,18 @@ def check_doctor(escriba: Installed, model: Path) -> None:
     escriba("doctor", str(model))
 
 
+def check_native(escriba: Installed, model: Path) -> None:
+    """A wheel that was built with a compiler is one of this system and uses its native code; the other is of every system and says so."""
+    (row,) = (one for one in json.loads(escriba("doctor", "--json").stdout)["checks"] if one["what"] == "native code")
+    print(f"    {escriba.wheel.name}: {row['found']}")
+    has_compiler = shutil.which("c++") is not None  # Windows keeps its own elsewhere
+    demand(escriba.wheel.stem.endswith("py3-none-any") != ("used:" in row["found"]), f"{escriba.wheel.name}, but {row['found']}")
+    demand("used:" in row["found"] or not has_compiler, "there is a compiler, and no native code")
+    words = ("generate", str(model), "-p", "the ", "-l", "40", "--seed", "1", "--temperature", "0", "--json")
+    for level in ("off", "plain") if "used:" in row["found"] else ("off",):
+        demand(json.loads(escriba(*words, native=level).stdout)["texts"] != [], f"nothing was written with ESCRIBA_NATIVE={level}")
+
+
 def check_generate(escriba: Installed, model: Path) -> None:
     """`generate` writes, and writes the same for the same seed."""
     words = ("generate", str(model), "-p", "the ", "-l", "40", "--seed", "1", "--json")
@@ -153,6 +167,7 @@ CHECKS: tuple[Callable[[Installed, Path], None], ...] = (
     check_lessons,
     check_typed,
     check_doctor,
+    check_native,
     check_generate,
     check_score,
     check_show,

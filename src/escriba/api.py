@@ -14,12 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from escriba.checkpoint import find_model, load_folder
-from escriba.engine.opening import engine_of
 from escriba.errors import MissingExtraError
 from escriba.language import tr
-from escriba.results import Closed
+from escriba.running import Engines
 from escriba.using import Model, as_path
-from escriba.writing import warn_once
 
 if TYPE_CHECKING:
     from escriba.beginning import Beginning
@@ -28,19 +26,25 @@ if TYPE_CHECKING:
 __all__ = ["Model", "load", "train"]
 
 
-def load(path: str | os.PathLike[str], *, at: str | None = None) -> Model:
+def load(path: str | os.PathLike[str], *, at: str | None = None, precision: str = "auto", threads: int | None = None) -> Model:
     """Opens a model folder, or a model under models/ by its name; PyTorch is not needed.
 
     Args:
         path: the folder or the name.
         at: an earlier moment that was kept in training (`--keep-every`), such as "epoch:3" or "step:500".
+        precision: in which the model runs: "float32", "bf16" or "int8". "auto": it writes in int8 where there are native kernels, and
+            whatever is measured (scores, ranks, losses) is float32.
+        threads: of the processor; None: as many as there is use for.
 
     Raises:
         CheckpointError: there is no such model, or its files are damaged, of a newer version, or of another model.
+        SettingsError: the precision or the threads are none, or the precision needs native kernels that are not here.
     """
     files = load_folder(find_model(as_path(path, tr("the model"))), at)
-    engine = engine_of(files.config.model, files.config.vocab_size, files.weights)
-    model = Model(engine, files.tokenizer, config=files.config, folder=files.path)
+    engines = Engines(files.config.model, files.config.vocab_size, files.weights, precision=precision, threads=threads)
+    if files.config.model.cell == "counts":
+        engines.exact()  # looks whether the counts agree with each other: a fault of the files, told here
+    model = Model(engines, files.tokenizer, config=files.config, folder=files.path)
     model._weights, model.at = files.weights, at
     return model
 
@@ -113,8 +117,8 @@ def train(
         teaching = Teaching(start.plan, start.folder, watched, began, start.resume, start.more, start.restored, given, start.before)
         teaching.run()
     plan = start.plan
-    engine = engine_of(plan.net.settings, plan.net.vocab_size, plan.net.get_weights())
-    model = Model(engine, plan.tokenizer, config=start.config, folder=request.target)
+    engines = Engines(plan.net.settings, plan.net.vocab_size, plan.net.get_weights())
+    model = Model(engines, plan.tokenizer, config=start.config, folder=request.target)
     model.net = plan.net
     if text is not None or documents is not None or "-" in given:  # it cannot be read again
         model.learnt.take(plan.parts.whole_train, start.before)
@@ -127,6 +131,9 @@ def _finished(target: Path, start: Beginning, watcher: Watcher | None) -> Model:
     """The model of a training that is over already, when it is asked to go on: that is said, and nothing is done."""
     if start.folder is not None:
         start.folder.close()
+    from escriba.results import Closed
+    from escriba.writing import warn_once
+
     warn_once([(str(start.restored),)])
     model = load(target)
     if watcher is not None:

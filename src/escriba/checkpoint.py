@@ -1,7 +1,7 @@
 """The model folder as a format: config.json, tokenizer.json, model.safetensors; no pickle, no code, checked before it is believed.
 
-It knows nothing of training or of engines: settings, a tokenizer and NumPy arrays go in and come out.
-The format is told in docs/reference/format.md.
+It knows nothing of training or of engines: settings, a tokenizer and NumPy arrays go in and come out. A zip file of these files stands
+for a folder wherever a model is read. The format is told in docs/reference/format.md.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from escriba.archive import has_file, is_archive
 from escriba.errors import CheckpointError, EscribaError, near_name
 from escriba.language import tr
 from escriba.settings import ModelSettings, TextSettings, TrainSettings
@@ -22,6 +23,7 @@ from escriba.text.tokenizer import Tokenizer, tokenizer_from_json
 from escriba.weights import COUNTED, tensor_specs
 
 __all__ = [
+    "ARCHIVE",
     "FORMAT_VERSION",
     "Config",
     "ModelFiles",
@@ -40,6 +42,8 @@ _T = TypeVar("_T")
 FORMAT_VERSION = 1
 MODELS = "models"
 """Where models live that were given no folder of their own."""
+ARCHIVE = ".zip"
+"""How the name of a model in one file ends."""
 
 
 @dataclass(frozen=True)
@@ -145,13 +149,21 @@ def _binding(folder: Path) -> dict[str, Any]:
     return {"format_version": FORMAT_VERSION, **json_hashes(folder, "config", "tokenizer")}
 
 
-def save_weights(folder: Path, weights: Mapping[str, np.ndarray], file: str = "model.safetensors") -> None:
+def save_weights(
+    folder: Path, weights: Mapping[str, np.ndarray], file: str = "model.safetensors", packed: Mapping[str, str] | None = None
+) -> None:
     """Writes the weights, with a hash of their numbers, bound by hashes to the folder's config.json and tokenizer.json.
 
     They are written in float32, but for the tensors of an n-gram that counts, which have types of their own.
+
+    Args:
+        folder: the model's, in which the two are.
+        weights: by name.
+        file: its name.
+        packed: by name the matrices that are written as "int8" or "bf16".
     """
     arrays = {name: np.asarray(array, DTYPES[COUNTED.get(name, "F32")]) for name, array in weights.items()}
-    replace_file(folder / file, tensor_bytes(arrays, _binding(folder), sealed=True))
+    replace_file(folder / file, tensor_bytes(arrays, _binding(folder), sealed=True, packed=packed))
 
 
 def kept_weights(folder: Path) -> list[str]:
@@ -182,13 +194,13 @@ def load_folder(folder: Path, at: str | None = None) -> ModelFiles:
     """Reads a model folder.
 
     Args:
-        folder: the folder.
+        folder: the folder, or a zip file of its files.
         at: an earlier moment whose weights were kept, such as "epoch:3"; None: the model itself.
 
     Raises:
         CheckpointError: the folder or a file is missing, damaged, of a newer version, or of another model.
     """
-    if not (folder / "config.json").is_file():
+    if not has_file(folder / "config.json"):
         raise CheckpointError(
             tr("{folder} is no model folder: it has no config.json", folder=folder), hint=tr("escriba list shows the models here")
         )
@@ -244,22 +256,28 @@ def holds(folder: Path, config: Config, tokenizer: Tokenizer, weights: Mapping[s
 
 
 def model_folders(root: Path | None = None) -> list[Path]:
-    """The model folders under models/, by name."""
+    """The model folders under models/, and the models in one zip file each, by name."""
     root = Path(MODELS) if root is None else root
-    return sorted(path.parent for path in root.glob("*/config.json") if not path.parent.name.startswith("."))
+    folders = [path.parent for path in root.glob("*/config.json")]
+    packed = [path for path in root.glob("*") if path.suffix.lower() == ARCHIVE and is_archive(path)]
+    return sorted(path for path in [*folders, *packed] if not path.name.startswith("."))
 
 
 def find_model(name: str | Path) -> Path:
-    """The folder that a person means: a path, or a name under models/.
+    """The folder or zip file that a person means: a path, or a name under models/.
 
     Raises:
-        CheckpointError: there is none; the message suggests the nearest name.
+        CheckpointError: there is none, and the message suggests the nearest name; or it is a zip file that is damaged.
     """
     path = Path(name)
     candidates = [path] if path.is_absolute() or len(path.parts) != 1 else [path, Path(MODELS) / path]
     for candidate in candidates:
-        if (candidate / "config.json").is_file():
+        if has_file(candidate / "config.json"):
             return candidate
+        if is_archive(candidate):
+            raise CheckpointError(
+                tr("{path} holds no config.json", path=candidate), expected=tr("a model folder, or a zip file that escriba pack wrote")
+            )
     known = {folder.name: folder for folder in model_folders()}
     near = near_name(path.name, known)
     if near:
@@ -267,5 +285,7 @@ def find_model(name: str | Path) -> Path:
     else:
         hint = tr("escriba list shows the models here") if known else tr("train one first: escriba train TEXT")
     raise CheckpointError(
-        tr("there is no model {name!r}", name=str(name)), expected=tr("a model folder, or a name under models/"), hint=hint
+        tr("there is no model {name!r}", name=str(name)),
+        expected=tr("a model folder, a packed file, or a name under models/"),
+        hint=hint,
     )

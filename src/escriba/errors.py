@@ -16,12 +16,9 @@ The tree:
 
 from __future__ import annotations
 
-import difflib
 import os
-import platform
 import re
 import shlex
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -113,6 +110,8 @@ class MissingExtraError(EscribaError, ImportError):
 
 def near_name(name: str, names: Iterable[str]) -> str | None:
     """The one of `names` that is spelt most like `name`, or None when none is near."""
+    import difflib
+
     near = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
     return near[0] if near else None
 
@@ -150,6 +149,9 @@ def install_hint(extra: str, *, system: str | None = None, machine: str | None =
     line = f'python -m pip install "escriba[{extra}]"'
     if extra == "plot":
         return line
+    import platform
+    import shutil
+
     system, machine = system or platform.system(), machine or platform.machine()
     if system == "Darwin" and machine == "x86_64":
         return tr(

@@ -9,12 +9,14 @@ import json
 import math
 import os
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from escriba.errors import SettingsError
+from escriba.archive import file_bytes
+from escriba.errors import CheckpointError, SettingsError
 from escriba.language import Told, in_english, later, told, tr
 
 if TYPE_CHECKING:
@@ -148,11 +150,12 @@ class Run:
         """The history in a model folder; a missing or torn one is as much as can be read."""
         events = []
         try:
-            for line in (folder / "metrics.jsonl").read_text(encoding="utf-8", errors="surrogatepass").split("\n"):
+            content = file_bytes(folder / "metrics.jsonl", sys.maxsize)
+            for line in content.decode("utf-8", errors="surrogatepass").split("\n"):
                 event = json.loads(line) if line else None
                 if isinstance(event, dict):
                     events.append(event)
-        except (OSError, ValueError, RecursionError):
+        except (OSError, ValueError, RecursionError, CheckpointError):
             pass
         return cls(tuple(events))
 

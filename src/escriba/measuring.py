@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from escriba.archive import has_file, is_archive
 from escriba.errors import CheckpointError, TextError, typed
 from escriba.inference.evaluating import Measured, Progress, measure
 from escriba.inference.typical import FILE, MOST_SYMBOLS, Typicality, load_typical, measure_typical, save_typical, weights_sha256
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from escriba.results import Score
     from escriba.using import Model
 
-__all__ = ["Evaluation", "Typical", "Usual", "evaluate", "is_typical", "judged", "learn_typical"]
+__all__ = ["Evaluation", "Typical", "Usual", "evaluate", "is_typical", "judged", "learn_typical", "text_to_measure"]
 
 Source = str | os.PathLike[str] | Corpus | None
 
@@ -199,7 +200,7 @@ def _recorded(model: Model) -> object:
     return model.run.last("begun").get("corpus")
 
 
-def _part(model: Model, source: Source, text: str | None, encoding: str | None) -> Corpus:
+def text_to_measure(model: Model, source: Source, text: str | None, encoding: str | None) -> Corpus:
     """What is to be measured on: a text read as the model's own was, or what it held out."""
     if source is not None and text is not None:
         raise TextError(tr("a source and a text at once"), expected=tr("one of them"))
@@ -241,7 +242,7 @@ def evaluate(
     progress: Progress | None = None,
 ) -> Evaluation:
     """The loss of a model on a whole text. See `Model.evaluate`."""
-    part = _part(model, source, text, encoding)
+    part = text_to_measure(model, source, text, encoding)
     engine = model.engine_for(part.characters)
     measured = measure(engine, model.tokenizer, part, protocol=protocol, window=window, lanes=lanes, progress=progress)
     return Evaluation.of(protocol, measured, part)
@@ -277,7 +278,7 @@ class Usual:
         """
         if not self._looked:
             folder = self._model.folder if self._model.at is None else None
-            if folder is not None and (folder / FILE).is_file():
+            if folder is not None and has_file(folder / FILE):
                 self._sealed = self._hash()
                 try:
                     self._known = load_typical(folder, self._sealed)
@@ -367,7 +368,7 @@ def learn_typical(
     progress: Progress | None = None,
 ) -> Typicality:
     """Measures what is typical, and keeps it in the model's folder. See `Model.measure_typical`."""
-    part = _part(model, source, text, encoding)
+    part = text_to_measure(model, source, text, encoding)
     if part.is_documents != (model.tokenizer.eos_id is not None):
         raise TextError(
             tr("{part!r} has not the form of the model's text", part=part), expected=tr("documents for documents, a stream for a stream")
@@ -375,6 +376,9 @@ def learn_typical(
     engine = model.engine_for(min(MOST_SYMBOLS, part.characters))
     found = measure_typical(engine, model.tokenizer, part.encode(model.tokenizer), seed=seed, most_symbols=most_symbols, progress=progress)
     model.usual.take(found)
-    if model.folder is not None and model.at is None:
+    if model.folder is not None and is_archive(model.folder):
+        words = tr("{path} is one file, in which nothing more is kept: what is typical is forgotten at the end", path=model.folder)
+        warnings.warn(words, UserWarning, stacklevel=3)
+    elif model.folder is not None and model.at is None:
         model.usual.write(model.folder)
     return found

@@ -12,16 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from escriba.engine.sampling import log_softmax
 from escriba.errors import SettingsError, near_name
-from escriba.inference.reading import Reader
 from escriba.language import later, tr
 from escriba.outputs.drawings import Box, architecture
 from escriba.outputs.figures import checked_file, kept
 from escriba.outputs.page import table
 from escriba.outputs.plots import embedding_map
 from escriba.outputs.wording import duration
-from escriba.results import Distribution
 from escriba.settings import ModelSettings
 from escriba.weights import parameters_by_part
 
@@ -29,7 +26,7 @@ if TYPE_CHECKING:
     from escriba.outputs.figures import Figure
     from escriba.using import Model
 
-__all__ = ["KINDS", "boxes", "checked_kind", "distribution", "draw", "summary"]
+__all__ = ["KINDS", "boxes", "checked_kind", "draw", "summary"]
 
 KINDS: Mapping[str, tuple[str, ...]] = {
     "curve": ("baselines",),
@@ -45,6 +42,13 @@ GATES: Mapping[str, str] = {
     "after": later("gates r, z, n; reset after the product"),
 }
 """What a gru does, by where it resets."""
+
+DOES: Mapping[str, str] = {
+    "lstm": later("gates i, f, g, o; state h and c"),
+    "mingru": later("gates z, n of the input alone"),
+    "hawk": later("gates r, i of the input alone; a decay for each number"),
+}
+"""What the other cells do that have gates."""
 
 ON_A_MAP = 200
 """Symbols of an embedding that are shown, the most frequent of more."""
@@ -116,38 +120,40 @@ def boxes(settings: ModelSettings, vocab_size: int) -> list[Box]:
         found.append(Box(tr("one-hot"), tr("each symbol as a one among zeros"), logits, 0))
     else:
         found.append(Box(tr("embedding"), tr("each symbol as a vector"), _shape(settings.embedding_dim), counts["embedding"]))
+    wide = _shape(settings.hidden_size)
+    if "entry" in counts:
+        found.append(Box(tr("entry"), tr("linear, to the width of the stack"), wide, counts["entry"]))
     for layer in range(settings.num_layers):
         part = f"{settings.cell} {layer + 1}"
-        if settings.cell == "ngram":
-            does = tr("the last {window} together, {activation}", window=settings.window, activation=settings.hidden_activation)
-        elif settings.cell == "gru":
-            does = tr(GATES[settings.reset])
-        else:
-            does = settings.hidden_activation if settings.cell == "rnn" else tr("gates i, f, g, o; state h and c")
-        found.append(Box(part, does, _shape(settings.hidden_size), counts[part]))
+        found.append(Box(part, _in_a_block(settings) if settings.residual else _does(settings), wide, counts[part]))
+    if "norm" in counts:
+        found.append(Box(tr("norm"), tr("each vector brought to one length, and weighed"), wide, counts["norm"]))
     weights = tr("the embedding's weights, and a bias") if settings.tied else tr("linear; softmax makes probabilities of the logits")
     return [*found, Box(tr("output"), weights, tr("{shape} logits", shape=logits), counts["output"])]
+
+
+def _does(settings: ModelSettings) -> str:
+    """What a layer does, by its cell."""
+    if settings.cell == "ngram":
+        return tr("the last {window} together, {activation}", window=settings.window, activation=settings.hidden_activation)
+    if settings.cell == "rnn":
+        return settings.hidden_activation
+    return tr(GATES[settings.reset] if settings.cell == "gru" else DOES[settings.cell])
+
+
+def _in_a_block(settings: ModelSettings) -> str:
+    """What a block of a residual stack does."""
+    steps = [tr("cell")]
+    if settings.conv is not None:
+        steps.insert(0, tr("convolution of {symbols}", symbols=settings.conv))
+    if settings.mlp is not None:
+        steps.append(tr("MLP of {width:,}", width=settings.mlp * settings.hidden_size))
+    return tr("adds {steps}", steps=", ".join(steps))
 
 
 def _shape(size: int) -> str:
     """The shape of what comes out of a part."""
     return tr("(batch, time, {size})", size=size)
-
-
-def distribution(model: Model, context: str) -> Distribution:
-    """The distribution of the symbol after a context, with its logits."""
-    from escriba.writing import as_string, warn_once
-
-    reader = Reader(model.engine, model.tokenizer)
-    ids, unknown = reader.encode(as_string(context, tr("the context")))
-    warn_once([(reader.notice(unknown),)] if unknown else [])
-    position = reader.skip(reader.begin(), ids)
-    symbols = tuple(model.tokenizer.symbols)
-    if position.last is None:  # the start of a stream, which the network does not know
-        log_probs, _ = reader.next_log_probs(position)
-        return Distribution(log_probs, symbols, context)
-    logits, _ = model.engine.step(np.array([position.last]), position.state)
-    return Distribution(log_softmax(logits[0]), symbols, context, np.asarray(logits[0], dtype=np.float64))
 
 
 def summary(model: Model) -> str:
@@ -218,7 +224,11 @@ def _config(model: Model) -> Any:
 
 def _below(settings: ModelSettings) -> str:
     """What the boxes do not tell."""
-    return tr("in training, dropout {share:g} before each layer and the output", share=settings.dropout) if settings.dropout else ""
+    if not settings.dropout:
+        return ""
+    if settings.residual:
+        return tr("in training, dropout {share:g} of what enters, of what each block adds, and before the output", share=settings.dropout)
+    return tr("in training, dropout {share:g} before each layer and the output", share=settings.dropout)
 
 
 def _network(settings: ModelSettings) -> str:
@@ -226,6 +236,7 @@ def _network(settings: ModelSettings) -> str:
     if settings.cell == "counts":
         return tr("counting n-gram of order {order}", order=settings.order)
     name = tr("neural {window}-gram", window=settings.window) if settings.cell == "ngram" else settings.cell
+    name = tr("residual {cell}", cell=name) if settings.residual else name
     if settings.num_layers > 1:
         return tr("{cell} of {size:,}, {layers} layers", cell=name, size=settings.hidden_size, layers=settings.num_layers)
     return tr("{cell} of {size:,}", cell=name, size=settings.hidden_size)

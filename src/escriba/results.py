@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import os
-import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TextIO
@@ -19,13 +18,12 @@ from escriba.errors import SettingsError
 from escriba.history import Begun, Closed, Run, Sampled
 from escriba.inference import writer
 from escriba.language import tr
-from escriba.outputs import page
-from escriba.outputs.bars import Row, bars, print_surprisal
-from escriba.outputs.heat import bits_of
 from escriba.text.printed import printable
 
 if TYPE_CHECKING:
+    from escriba.outputs.bars import Row
     from escriba.outputs.figures import Figure
+    from escriba.outputs.page import Place
 
 __all__ = ["Begun", "Closed", "Distribution", "Run", "Sampled", "Score", "Text"]
 
@@ -90,7 +88,9 @@ class Text(str):
             below = tr("log-likelihood {nats:.1f} nats", nats=self.log_likelihood)
         else:
             below = tr("seed {seed}, log-likelihood {nats:.1f} nats", seed=self.seed, nats=self.log_likelihood)
-        return page.bordered(self.prompt, self.continuation, below=below)
+        from escriba.outputs.page import bordered
+
+        return bordered(self.prompt, self.continuation, below=below)
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +125,8 @@ class Distribution(writer.Distribution):
         Raises:
             SettingsError: as for `top`.
         """
+        from escriba.outputs.bars import Row
+
         logits = {symbol: float(logit) for symbol, logit in zip(self.symbols, self.logits, strict=True)}
         return [Row(symbol, probability, logits[symbol]) for symbol, probability in self.top(n)]
 
@@ -164,6 +166,10 @@ class Distribution(writer.Distribution):
         Raises:
             SettingsError: as for `top`.
         """
+        import shutil
+
+        from escriba.outputs.bars import bars
+
         return bars(self.rows(n), shutil.get_terminal_size().columns)
 
     def __str__(self) -> str:
@@ -171,7 +177,9 @@ class Distribution(writer.Distribution):
 
     def _repr_html_(self) -> str:
         """Bars of the likeliest."""
-        return page.distribution_rows(self.top(15), title=self._heading())
+        from escriba.outputs.page import distribution_rows
+
+        return distribution_rows(self.top(15), title=self._heading())
 
     def _heading(self) -> str:
         """After what: the end of the context."""
@@ -224,11 +232,14 @@ class Score:
         left_out = ("text", "surprisals", "pieces", "ranks", "expected")
         return {name: value for name, value in asdict(self).items() if name not in left_out}
 
-    def places(self) -> list[page.Place]:
+    def places(self) -> list[Place]:
         """Each symbol with what the model made of it, in order, as a page shows it."""
+        from escriba.outputs.heat import bits_of
+        from escriba.outputs.page import Place
+
         nothing: tuple[tuple[str, float], ...] = ()
         return [
-            page.Place(
+            Place(
                 piece,
                 bits_of(surprisal),
                 math.exp(-surprisal),
@@ -275,6 +286,7 @@ class Score:
             SettingsError: it ends otherwise, or its folder is not there.
         """
         from escriba.outputs.figures import checked_file
+        from escriba.outputs.page import surprisal_page
 
         file = checked_file(path, ".html")
         if file.suffix.lower() != ".html":
@@ -285,17 +297,21 @@ class Score:
             )
         begun = self.text[:40] + "…" * (len(self.text) > 40)
         title = tr("Surprisal: {text}", text=" ".join(begun.split()))
-        file.write_text(page.surprisal_page(self.places(), self._figures(), title=title), encoding="utf-8", newline="\n")
+        file.write_text(surprisal_page(self.places(), self._figures(), title=title), encoding="utf-8", newline="\n")
         return file
 
     def print(self, stream: TextIO) -> None:
         """Prints the text: coloured by its surprisal in a terminal, elsewhere with the whole bits of each symbol under it."""
+        from escriba.outputs.bars import print_surprisal
+
         places = self.places()
         print_surprisal([one.piece for one in places], [one.bits for one in places], stream)
 
     def _repr_html_(self) -> str:
         """The text coloured by its surprisal, and the totals."""
-        return page.fragment(self.places(), self._figures())
+        from escriba.outputs.page import fragment
+
+        return fragment(self.places(), self._figures())
 
     def _figures(self) -> list[tuple[str, str]]:
         """The totals by name, as a page shows them."""

@@ -132,8 +132,12 @@ class TextSettings(Settings):
 class ModelSettings(Settings):
     """The shape of a network. The vocabulary's size is not among them: the tokenizer gives it."""
 
-    cell: Literal["rnn", "gru", "lstm", "ngram", "counts"] = Field(
-        "gru", description="the recurrent cell; ngram: a neural n-gram; counts: an n-gram that counts (Kneser-Ney), learnt in seconds"
+    cell: Literal["rnn", "gru", "lstm", "mingru", "hawk", "ngram", "counts"] = Field(
+        "gru",
+        description=(
+            "the recurrent cell; mingru and hawk learn in parallel over time, best in a residual stack; ngram: a neural n-gram; "
+            "counts: an n-gram that counts (Kneser-Ney), learnt in seconds"
+        ),
     )
     embedding_dim: int | None = Field(256, ge=1, le=16_384, description="numbers per symbol at the input; none: one-hot input")
     hidden_size: int = Field(1024, ge=1, le=16_384, description="numbers in the state of one layer")
@@ -157,6 +161,15 @@ class ModelSettings(Settings):
         False, description="ngram: each symbol enters as its id, one number, as in the lesson; neither embedded nor one-hot"
     )
     order: int = Field(6, ge=1, le=8, description="counts: the longest n-gram that is counted, the next symbol included")
+    residual: bool = Field(
+        False, description="each layer is a block whose output is added to its input: norm, convolution, cell, gate, MLP"
+    )
+    conv: int | None = Field(
+        4, ge=1, le=64, description="residual: symbols that the convolution before each cell sees; none: no convolution"
+    )
+    mlp: int | None = Field(
+        2, ge=1, le=16, description="residual: inner width of the gated MLP after each cell, times hidden_size; none: no MLP"
+    )
 
     @property
     def hidden_activation(self) -> Literal["tanh", "relu", "sigmoid"]:
@@ -190,7 +203,24 @@ class ModelSettings(Settings):
                 raise ValueError(tr("{name} is for {cell}, not for {other}", name=name, cell=cell, other=self.cell))
         if self.codes and self.tied:
             raise ValueError(tr("a tied output needs an embedding, and codes is the input without one"))
+        self._consistent_stack()
         return self
+
+    def _consistent_stack(self) -> None:
+        """Refuses what does not fit into a residual stack, and what fits nowhere else."""
+        if self.residual and (self.codes or self.cell == "counts"):
+            raise ValueError(tr("{what} does not fit into a residual stack", what="codes" if self.codes else self.cell))
+        for name in ("conv", "mlp"):
+            if not self.residual and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(tr("{name} is for a residual stack: residual=yes", name=name))
+        if self.cell == "hawk" and not self.residual and self.embedding_dim != self.hidden_size:
+            raise ValueError(
+                tr(
+                    "outside a residual stack hawk needs embedding_dim ({embedding_dim}) equal to hidden_size ({hidden_size})",
+                    embedding_dim=shown(self.embedding_dim),
+                    hidden_size=self.hidden_size,
+                )
+            )
 
 
 class TrainSettings(Settings):

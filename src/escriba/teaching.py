@@ -149,7 +149,8 @@ class Teaching:
         inputs = tr("codes") if model.codes else tr("one-hot")
         if model.embedding_dim is not None and not model.codes:
             inputs = tr("embedding {size}", size=model.embedding_dim)
-        layers = f"{model.num_layers} x {model.cell}" if model.num_layers > 1 else model.cell
+        layers = tr("residual {cell}", cell=model.cell) if model.residual else model.cell
+        layers = f"{model.num_layers} x {layers}" if model.num_layers > 1 else layers
         network = later("{inputs}, {layers} {hidden_size}, {vocab_size:,} symbols")
         if model.cell == "ngram":
             network = later("{inputs}, {layers} of {window} symbols, {hidden_size}, {vocab_size:,} symbols")

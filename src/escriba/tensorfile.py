@@ -1,6 +1,6 @@
 """Arrays in a safetensors file, and any file replaced in one piece; what is read is checked before it is believed.
 
-It knows nothing of models: names, shapes and what they mean come from the caller.
+It knows nothing of models: names, shapes and what they mean come from the caller. What is read may lie in a zip file.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ import contextlib
 import hashlib
 import json
 import os
+import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from escriba.archive import file_bytes, is_archive, open_file
 from escriba.errors import CheckpointError
 from escriba.language import tr
+from escriba.quantized import MOST_INT8, bf16_bits, dequantized, from_bf16, quantized
 
 __all__ = [
     "DTYPES",
@@ -32,6 +35,7 @@ __all__ = [
     "replace_file",
     "sha256",
     "tensor_bytes",
+    "tensor_types",
 ]
 
 MOST_HEADER = 1_000_000
@@ -40,7 +44,9 @@ MOST_OPEN = 2**31
 """Numbers in a tensor whose size the file decides."""
 SEAL = "data_sha256"
 PAUSES_S = (0.01, 0.02, 0.04, 0.08, 0.15, 0.2, 0.25, 0.25)
-DTYPES: Mapping[str, str] = {"F64": "<f8", "F32": "<f4", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "U8": "|u1", "BOOL": "|b1"}
+DTYPES: Mapping[str, str] = {"F64": "<f8", "F32": "<f4", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I8": "|i1", "U8": "|u1", "BOOL": "|b1"}
+SCALE = ".scale"
+"""What follows the name of a matrix of int8 in that of the scales of its rows."""
 
 
 def sha256(content: bytes) -> str:
@@ -55,7 +61,7 @@ def json_hashes(folder: Path, *names: str) -> dict[str, str]:
         CheckpointError: one of them cannot be read.
     """
     try:
-        return {f"{name}_sha256": sha256((folder / f"{name}.json").read_bytes()) for name in names}
+        return {f"{name}_sha256": sha256(file_bytes(folder / f"{name}.json", MOST_JSON)) for name in names}
     except OSError as error:
         raise CheckpointError(
             tr("{path} cannot be read: {error}", path=error.filename, error=error.strerror),
@@ -120,10 +126,7 @@ def read_json(path: Path) -> Any:
         raise ValueError(tr("{name} is not a number of JSON", name=name))
 
     try:
-        size = path.stat().st_size
-        if size > MOST_JSON:
-            raise CheckpointError(tr("{path} has {size:,} bytes", path=path, size=size), expected=tr("at most {most:,}", most=MOST_JSON))
-        return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=once, parse_constant=no_constant)
+        return json.loads(file_bytes(path, MOST_JSON).decode("utf-8"), object_pairs_hook=once, parse_constant=no_constant)
     except FileNotFoundError as error:
         raise CheckpointError(tr("{path} does not exist", path=path), expected=tr("a whole model folder")) from error
     except (OSError, ValueError, RecursionError) as error:
@@ -132,18 +135,40 @@ def read_json(path: Path) -> Any:
         ) from error
 
 
-def tensor_bytes(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any], *, sealed: bool = False) -> bytes:
+def tensor_bytes(
+    arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any], *, sealed: bool = False, packed: Mapping[str, str] | None = None
+) -> bytes:
     """A safetensors file in memory. All metadata stand under the one key "escriba": the library orders several at random.
 
     Args:
         arrays: by name.
         metadata: what JSON can hold.
         sealed: whether the metadata also hold a hash of the numbers, by which `read_tensors` notices a changed one.
+        packed: by name the matrices that are written as "int8", with the scales of their rows, or as "bf16"; the others as they are.
     """
-    contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    kinds, contiguous = packed or {}, dict[str, np.ndarray]()
+    for name, array in arrays.items():
+        if kinds.get(name) == "int8":
+            contiguous[name], contiguous[name + SCALE] = quantized(array)
+        else:
+            contiguous[name] = bf16_bits(array) if kinds.get(name) == "bf16" else np.asarray(array, order="C")
     if sealed:
         metadata = {**metadata, SEAL: data_sha256(contiguous)}
-    return safetensors.numpy.save(contiguous, {"escriba": canonical_json(metadata)})
+    content = safetensors.numpy.save(contiguous, {"escriba": canonical_json(metadata)})
+    return _as_bf16(content, [name for name, kind in kinds.items() if kind == "bf16"])
+
+
+def _as_bf16(content: bytes, names: Sequence[str]) -> bytes:
+    """A safetensors file in whose header some tensors of U16 are called BF16: NumPy has no such type, so the library cannot write it."""
+    if not names:
+        return content
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    for name in names:
+        header[name]["dtype"] = "BF16"
+    said = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    said += b" " * (-len(said) % 8)
+    return len(said).to_bytes(8, "little") + said + content[8 + size :]
 
 
 def data_sha256(arrays: Mapping[str, np.ndarray]) -> str:
@@ -163,26 +188,23 @@ def _seal(arrays: Mapping[str, tuple[Sequence[int], bytes | bytearray]]) -> str:
 def read_tensors(
     path: Path, shapes: Mapping[str, tuple[int, ...]] | None = None, dtypes: Mapping[str, str] | None = None
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """The arrays of a safetensors file and its metadata; bfloat16 comes back as float32.
+    """The arrays of a safetensors file and its metadata; bfloat16, and int8 with the scales of its rows, come back as float32.
 
     Args:
         path: the file.
-        shapes: if given, just these names with these shapes must stand there, as float32 or bfloat16; the file's size is
-            held against them before anything is read. A size of -1 is any, up to 2^31.
+        shapes: if given, just these names with these shapes must stand there, as float32, bfloat16, or (matrices) int8 with scales; the
+            file's size is held against them before anything is read. A size of -1 is any, up to 2^31.
         dtypes: by name the types of those that are of another, such as "I64".
 
     Raises:
         CheckpointError: the file is missing, damaged, or holds something else.
     """
     try:
-        size = path.stat().st_size
+        most, expected = sys.maxsize, None
         if shapes is not None:
             most = sum(_most_bytes(shape, (dtypes or {}).get(name, "F32")) for name, shape in shapes.items()) + MOST_HEADER
-            if size > most:
-                raise CheckpointError(
-                    tr("{path} has {size:,} bytes", path=path, size=size), expected=tr("at most {most:,} for this model", most=most)
-                )
-        content = path.read_bytes()
+            expected = tr("at most {most:,} for this model", most=most)
+        content = file_bytes(path, most, expected)
         if len(content) >= 8 and int.from_bytes(content[:8], "little") > MOST_HEADER:
             raise CheckpointError(
                 tr("{path} has a header of over {most:,} bytes", path=path, most=MOST_HEADER),
@@ -199,11 +221,45 @@ def read_tensors(
         ) from error
     if not isinstance(metadata, dict):
         raise CheckpointError(tr("{path} has no metadata of Escriba", path=path), expected=tr("a safetensors file that Escriba wrote"))
+    scales = _scales(path, entries)
     if shapes is not None:
-        _check(path, entries, shapes, dtypes or {})
+        _check(path, {name: entry for name, entry in entries.items() if name not in scales.values()}, shapes, dtypes or {})
     if SEAL in metadata and metadata.pop(SEAL) != _seal({name: (entry["shape"], entry["data"]) for name, entry in entries.items()}):
         raise CheckpointError(tr("{path} is damaged: its numbers are not those that were written", path=path))
-    return {name: _array(path, name, entry) for name, entry in entries.items()}, metadata
+    found = {name: _array(path, name, entry) for name, entry in entries.items()}
+    for name, of_rows in scales.items():
+        whole, numbers = found[name], found.pop(of_rows)
+        if (whole < -MOST_INT8).any() or not (np.isfinite(numbers) & (numbers >= 0)).all():
+            raise CheckpointError(
+                tr("{path}: {name} holds numbers that Escriba does not write", path=path, name=name),
+                expected=tr("whole numbers from -127 to 127, and scales of 0 or more"),
+            )
+        found[name] = dequantized(whole, numbers)
+    return found, metadata
+
+
+def tensor_types(path: Path) -> dict[str, str]:
+    """The types of the arrays of a safetensors file by their names, such as "F32"; only its header is read, and not checked.
+
+    Raises:
+        CheckpointError: the file cannot be read.
+    """
+    with _reading_the_header(path), open_file(path) as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(min(size, MOST_HEADER)))
+        return {name: str(entry["dtype"]) for name, entry in header.items() if name != "__metadata__"}
+
+
+@contextlib.contextmanager
+def _reading_the_header(path: Path, expected: str | None = None) -> Iterator[None]:
+    """Inside, whatever a damaged header leads to is an error that names the file."""
+    try:
+        yield
+    except (OSError, OverflowError, ValueError, RecursionError, LookupError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            tr("{path} cannot be read: {error}", path=path, error=error),
+            expected=expected or tr("a safetensors file, whole, as Escriba wrote it"),
+        ) from error
 
 
 def map_tensor(path: Path, name: str) -> np.ndarray:
@@ -212,21 +268,22 @@ def map_tensor(path: Path, name: str) -> np.ndarray:
     Raises:
         CheckpointError: the file cannot be read, or has no such array.
     """
-    try:
-        with path.open("rb") as file:
+    with _reading_the_header(path, tr("a safetensors file that holds {name!r}", name=name)):
+        with open_file(path) as file:
             size = int.from_bytes(file.read(8), "little")
             entry = json.loads(file.read(min(size, MOST_HEADER)))[name]
         begin, end = entry["data_offsets"]
-        array = np.memmap(path, np.uint8, "r", 8 + size + begin, (end - begin,))
+        if is_archive(path.parent):  # there all of it is read
+            array = np.frombuffer(file_bytes(path, sys.maxsize), np.uint8, end - begin, 8 + size + begin)
+        else:
+            array = np.memmap(path, np.uint8, "r", 8 + size + begin, (end - begin,))
         return np.asarray(array).view(DTYPES[entry["dtype"]]).reshape(entry["shape"])
-    except (OSError, OverflowError, ValueError, RecursionError, LookupError, TypeError) as error:
-        raise CheckpointError(
-            tr("{path} cannot be read: {error}", path=path, error=error), expected=tr("a safetensors file that holds {name!r}", name=name)
-        ) from error
 
 
 def _most_bytes(shape: tuple[int, ...], dtype: str) -> int:
-    return np.dtype(DTYPES[dtype]).itemsize * int(np.prod([MOST_OPEN if size == -1 else size for size in shape], dtype=np.int64))
+    """The bytes of a tensor, or of its numbers as int8 and their scales, which for a matrix of one column are a few more."""
+    scales = 4 * shape[0] if dtype == "F32" and len(shape) == 2 and shape[1] == 1 else 0
+    return scales + np.dtype(DTYPES[dtype]).itemsize * int(np.prod([MOST_OPEN if size == -1 else size for size in shape], dtype=np.int64))
 
 
 def _fits(found: Sequence[int], shape: tuple[int, ...]) -> bool:
@@ -243,7 +300,7 @@ def _check(path: Path, entries: Mapping[str, Any], shapes: Mapping[str, tuple[in
             met = tr("{path} lacks a tensor of the model: {name!r}", path=path, name=name)
         raise CheckpointError(met, expected=", ".join(shapes))
     for name, shape in shapes.items():
-        kinds = (dtypes[name],) if dtypes.get(name, "F32") != "F32" else ("F32", "BF16")
+        kinds = (dtypes[name],) if dtypes.get(name, "F32") != "F32" else ("F32", "BF16", "I8")[: 2 + (len(shape) == 2)]
         if not _fits(entries[name]["shape"], shape) or entries[name]["dtype"] not in kinds:
             raise CheckpointError(
                 tr(
@@ -257,6 +314,26 @@ def _check(path: Path, entries: Mapping[str, Any], shapes: Mapping[str, tuple[in
             )
 
 
+def _scales(path: Path, entries: Mapping[str, Any]) -> dict[str, str]:
+    """By the names of the matrices of int8 those of the scales of their rows, which must be there."""
+    found = {name: name + SCALE for name, entry in entries.items() if entry["dtype"] == "I8"}
+    for name, of_rows in found.items():
+        shape = tuple(entries[name]["shape"])
+        if len(shape) != 2:
+            raise CheckpointError(
+                tr("{path}: {name} is {type} of shape {shape}", path=path, name=name, type="I8", shape=shape), expected=tr("a matrix")
+            )
+        if of_rows not in entries:
+            raise CheckpointError(tr("{path} lacks a tensor of the model: {name!r}", path=path, name=of_rows))
+        met = (entries[of_rows]["dtype"], tuple(entries[of_rows]["shape"]))
+        if met != ("F32", shape[:1]):
+            raise CheckpointError(
+                tr("{path}: {name} is {type} of shape {shape}", path=path, name=of_rows, type=met[0], shape=met[1]),
+                expected=tr("{types} of shape {shape}", types="F32", shape=shape[:1]),
+            )
+    return found
+
+
 def _array(path: Path, name: str, entry: Mapping[str, Any]) -> np.ndarray:
     if entry["dtype"] not in DTYPES:
         raise CheckpointError(
@@ -264,6 +341,4 @@ def _array(path: Path, name: str, entry: Mapping[str, Any]) -> np.ndarray:
             expected=tr("one of {names}", names=", ".join(DTYPES)),
         )
     array = np.frombuffer(entry["data"], DTYPES[entry["dtype"]]).reshape(entry["shape"])
-    if entry["dtype"] == "BF16":  # the upper half of a float32's bits
-        return (array.astype(np.uint32) << 16).view(np.float32)
-    return array.copy()
+    return from_bf16(array) if entry["dtype"] == "BF16" else array.copy()

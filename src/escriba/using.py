@@ -1,66 +1,59 @@
 """A model in use: `Model` reads, scores and saves; how it writes stands in `writing.py`.
 
 It does not know how a model is trained, nor what shows its results; PyTorch is loaded only for a live network, and for long texts.
+What only some of its methods need is loaded when they are called: a program that writes is to begin at once.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from escriba import measuring, recalling
-from escriba.checkpoint import Config, holds, save_head, save_weights
-from escriba.engine.counts import CountsEngine
+from escriba.cached import cached_property
+from escriba.checkpoint import Config
 from escriba.engine.protocol import Engine
-from escriba.engine.reference import ReferenceEngine
 from escriba.errors import CheckpointError, SettingsError, TextError
-from escriba.inference.lines import LineScore, lines_in, score_lines
-from escriba.inference.reading import Reader
-from escriba.inference.recall import Recall
-from escriba.inference.scorer import Scored, Scorer, orders_of
-from escriba.inference.typical import Typicality
 from escriba.language import tr
-from escriba.results import Distribution, Run, Score
+from escriba.packing import Packs
+from escriba.running import Engines
 from escriba.settings import TextSettings, TrainSettings
-from escriba.text.corpus import Corpus
-from escriba.text.files import TextFile, find
 from escriba.text.tokenizer import Tokenizer
 from escriba.weights import count_parameters
-from escriba.writing import Writes, as_string
+from escriba.writing import Writes, as_string, distribution
 
 if TYPE_CHECKING:
+    from escriba import measuring, recalling
+    from escriba.inference.lines import LineScore
+    from escriba.inference.recall import Recall
+    from escriba.inference.scorer import Scored
+    from escriba.inference.typical import Typicality
     from escriba.model.language_model import LanguageModel
     from escriba.outputs.figures import Figure
+    from escriba.results import Distribution, Run, Score
+    from escriba.text.corpus import Corpus
 
 __all__ = ["Model", "as_path"]
-
-_PARAMETERS_OF_A_STEP = 300_000
-"""Parameters whose products take NumPy as long as it takes for a step whatever there is to multiply."""
-
-_LONG_WORK = 4e10
-"""Symbols times parameters that NumPy reads in about three seconds, in which PyTorch is loaded and has read some of it."""
 
 _MOST_AHEAD = 8192
 """Lines that are looked at before any is scored, to see whether the work is long."""
 
 
-class Model(Writes):
+class Model(Writes, Packs):
     """A model that writes and reads.
 
     Args:
-        net: a `LanguageModel`, trained or not, or any `Engine`.
+        net: a `LanguageModel`, trained or not, which may still learn: it runs as it is, with PyTorch; or any `Engine`; or the `Engines`
+            of weights that do not change.
         tokenizer: its symbols.
         config: how it came to be, where that is known.
         folder: where it is kept, if anywhere.
     """
 
     def __init__(
-        self, net: LanguageModel | Engine, tokenizer: Tokenizer, *, config: Config | None = None, folder: Path | None = None
+        self, net: LanguageModel | Engine | Engines, tokenizer: Tokenizer, *, config: Config | None = None, folder: Path | None = None
     ) -> None:
         if net.vocab_size != tokenizer.vocab_size:
             raise SettingsError(
@@ -70,30 +63,62 @@ class Model(Writes):
         self.tokenizer = tokenizer
         self.folder = folder
         self.net: LanguageModel | None = None
-        if isinstance(net, Engine):
-            self.engine: Engine = net
+        if isinstance(net, Engine | Engines):
+            self.engines = net if isinstance(net, Engines) else Engines.of(net)
         else:
             from escriba.engine.torch import TorchEngine
 
-            self.net, self.engine = net, TorchEngine(net)
+            self.net, self.engines = net, Engines.of(TorchEngine(net))
             config = config or Config(TextSettings(unit=tokenizer.kind), net.settings, TrainSettings(), net.vocab_size)
         self.config = config
         self._weights: Mapping[str, Any] | None = None
-        self._bulk: Engine | None = None
         self.at: str | None = None
-        self.usual = measuring.Usual(self)
-        self.learnt = recalling.Learnt()
+
+    @cached_property
+    def usual(self) -> measuring.Usual:
+        """What is typical for the model, read when it is first asked for."""
+        from escriba.measuring import Usual
+
+        return Usual(self)
+
+    @cached_property
+    def learnt(self) -> recalling.Learnt:
+        """What texts are held against, read when it is first asked for."""
+        from escriba.recalling import Learnt
+
+        return Learnt()
+
+    @property
+    def engine(self) -> Engine:
+        """What runs the model where it is measured: in float32, unless another precision was asked for."""
+        return self.engines.exact()
+
+    def engine_for_writing(self) -> Engine:
+        """What runs it where it writes: in int8 where there are native kernels, unless another precision was asked for."""
+        return self.engines.writing()
+
+    def engine_for(self, symbols: int) -> Engine:
+        """The engine for reading so many symbols: PyTorch's where NumPy's would take many seconds and PyTorch is installed, else the own.
+
+        Args:
+            symbols: how many symbols, or about as many characters, will be read.
+        """
+        return self.engines.reading(symbols)
 
     @property
     def parameters(self) -> int | None:
         """How many numbers the model learnt, where that is known; of an n-gram that counts, how many n-grams."""
-        if isinstance(self.engine, CountsEngine):
-            return sum(self.engine.ngrams.sizes)
-        return None if self.config is None else count_parameters(self.config.model, self.config.vocab_size)
+        if self.config is not None and self.config.model.cell != "counts":
+            return count_parameters(self.config.model, self.config.vocab_size)
+        from escriba.engine.counts import CountsEngine
+
+        return sum(self.engine.ngrams.sizes) if isinstance(self.engine, CountsEngine) else None
 
     @property
     def run(self) -> Run:
         """The history of its training; empty for a model that has no folder."""
+        from escriba.history import Run
+
         return Run(()) if self.folder is None else Run.read(self.folder)
 
     @property
@@ -112,8 +137,6 @@ class Model(Writes):
             TextError: the context is no string.
             UnknownSymbolError: a symbol is unseen, and the vocabulary has no ``<unk>``.
         """
-        from escriba.pictures import distribution
-
         return distribution(self, context)
 
     def score(self, text: str, after: str = "", *, eos: bool = False, top: int = 0) -> Score:
@@ -132,9 +155,12 @@ class Model(Writes):
         """
         if not as_string(text, tr("the text to score")):
             raise TextError(tr("the text to score is empty"), expected=tr("one character or more"))
+        from escriba.inference.scorer import Scorer
+        from escriba.measuring import judged
+
         engine = self.engine_for(len(text) + len(as_string(after, "after")))
         score = _as_score(text, Scorer(engine, self.tokenizer).score(text, after, eos=eos, top=top))
-        return score if after or eos else measuring.judged(self, score)
+        return score if after or eos else judged(self, score)
 
     def is_typical(self, text: str, at: float = 0.01) -> measuring.Typical:
         """Whether a text is like those that were held out: false if it surprises the model more than all but the share `at` of them.
@@ -151,7 +177,9 @@ class Model(Writes):
             CheckpointError: it was not measured what is typical (`measure_typical` does), or its file is damaged.
             SettingsError: `at` is another, or too small for the held-out texts there were.
         """
-        return measuring.is_typical(self, text, at)
+        from escriba.measuring import is_typical
+
+        return is_typical(self, text, at)
 
     def evaluate(self, source: str | os.PathLike[str] | Corpus | None = None, **options: Any) -> measuring.Evaluation:
         """The mean loss on a whole text, with its standard error.
@@ -165,7 +193,9 @@ class Model(Writes):
             TextError: the text cannot be read, is of another form than the model's, or is no longer where it was.
             SettingsError: an option is out of its range.
         """
-        return measuring.evaluate(self, source, **options)
+        from escriba.measuring import evaluate
+
+        return evaluate(self, source, **options)
 
     def measure_typical(self, source: str | os.PathLike[str] | Corpus | None = None, **options: Any) -> Typicality:
         """Measures how surprising held-out texts of each length are, for `is_typical`, and keeps it in the model's folder.
@@ -177,7 +207,9 @@ class Model(Writes):
         Raises:
             TextError: the text cannot be read again, or is too short.
         """
-        return measuring.learn_typical(self, source, **options)
+        from escriba.measuring import learn_typical
+
+        return learn_typical(self, source, **options)
 
     def score_lines(
         self,
@@ -202,7 +234,11 @@ class Model(Writes):
             UnknownSymbolError: a symbol is unseen and the vocabulary has no ``<unk>``; it names the line.
             SettingsError: an ``<eos>`` is asked of a model of one stream.
         """
+        from escriba.inference.lines import lines_in, score_lines
+
         if isinstance(lines, str | os.PathLike):
+            from escriba.text.files import TextFile, find
+
             lines = chain.from_iterable(lines_in(TextFile(path, encoding).texts()) for path in find([lines]))
         if not isinstance(lines, Iterable):
             raise TextError(tr("the lines to score are {lines!r:.60}", lines=lines), expected=tr("a file, or a list of lines"))
@@ -210,7 +246,7 @@ class Model(Writes):
         for line in islice(coming, _MOST_AHEAD):  # as many as it takes to know whether the work is long
             ahead.append(line)
             symbols += 1 + (len(line) if isinstance(line, str) else 0)
-            if self._is_long(symbols):
+            if self.engines.is_long(symbols):
                 break
         return score_lines(self.engine_for(symbols), self.tokenizer, chain(ahead, coming), after, carry=carry, eos=eos)
 
@@ -223,6 +259,8 @@ class Model(Writes):
         """
         if isinstance(texts, str) or not isinstance(texts, Iterable):
             raise TextError(tr("the texts to rank are {texts!r:.60}", texts=texts), expected=tr("a list of texts"))
+        from escriba.inference.scorer import Scorer
+
         given = [as_string(text, tr("a text to rank")) for text in texts]
         engine = self.engine_for(sum(map(len, given)) + len(as_string(after, "after")))
         scored = Scorer(engine, self.tokenizer).score_many(given, after)
@@ -239,6 +277,9 @@ class Model(Writes):
             TextError: the word has no letters, or more than 8.
             UnknownSymbolError: a symbol is unseen, and the vocabulary has no ``<unk>``.
         """
+        from escriba.inference.reading import Reader
+        from escriba.inference.scorer import orders_of
+
         normal = self.tokenizer.normalize(as_string(word, tr("the word")))
         core = normal.strip()
         orders = orders_of(Reader(self.engine, self.tokenizer).pieces(core) if self.tokenizer.kind == "word" else core)
@@ -257,7 +298,9 @@ class Model(Writes):
         Raises:
             TextError: the training text is not where it was, or has changed; then give it as `against`.
         """
-        return recalling.recall(self, as_string(text, tr("the text")), against, watch)
+        from escriba.recalling import recall
+
+        return recall(self, as_string(text, tr("the text")), against, watch)
 
     def is_novel(self, text: str, against: recalling.Against = None) -> bool:
         """Whether a text is new: no document that the model learnt from; of a stream, none of its lines stands there as a whole line.
@@ -273,29 +316,9 @@ class Model(Writes):
             TextError: as in `recall`.
             CheckpointError: the file of the hashes is damaged.
         """
-        return recalling.is_novel(self, as_string(text, tr("the text")), against)
+        from escriba.recalling import is_novel
 
-    def engine_for(self, symbols: int) -> Engine:
-        """The engine for reading so many symbols: PyTorch's where NumPy's would take many seconds and PyTorch is installed, else the own.
-
-        Args:
-            symbols: how many symbols, or about as many characters, will be read.
-        """
-        if not isinstance(self.engine, ReferenceEngine) or not self._is_long(symbols):
-            return self.engine
-        weights = self._weights if self.net is None or self._bulk is not None else self.net.get_weights()
-        if self._bulk is None and weights is not None:
-            with contextlib.suppress(ImportError):  # no PyTorch: the own engine does it, only slower
-                from escriba.engine.torch import TorchEngine
-                from escriba.model.language_model import LanguageModel
-
-                net = LanguageModel(self.engine.vocab_size, self.engine.model)
-                net.set_weights(dict(weights))
-                self._bulk = TorchEngine(net)
-        return self._bulk or self.engine
-
-    def _is_long(self, symbols: int) -> bool:
-        return symbols * ((self.parameters or 0) + _PARAMETERS_OF_A_STEP) > _LONG_WORK
+        return is_novel(self, as_string(text, tr("the text")), against)
 
     def plot(self, kind: str, path: str | os.PathLike[str] | None = None, **options: Any) -> Figure | Path:
         """A picture of the model.
@@ -322,34 +345,9 @@ class Model(Writes):
         Raises:
             CheckpointError: the folder is there already, or cannot be written to.
         """
-        target = as_path(folder, tr("the folder to save in"))
-        weights = self.net.get_weights() if self.net is not None else self._weights
-        if self.config is None or weights is None:
-            raise CheckpointError(tr("this model's weights are not known here, so it cannot be saved"))
-        if target.exists() and not overwrite:
-            raise CheckpointError(tr("{target} is there already", target=target), hint=tr("overwrite=True, or another folder"))
-        if target.exists() and not (target / "config.json").is_file() and any(target.iterdir() if target.is_dir() else [target]):
-            raise CheckpointError(tr("{target} is not a model folder, so it is not overwritten", target=target), hint=tr("another folder"))
-        from escriba.training.place import new_place, saying_what_failed, sibling, take_place
+        from escriba.saving import save
 
-        place = new_place(target)
-        new = sibling(place, "partial")
-        with saying_what_failed(tr("{path} could not be made", path=new)):
-            shutil.rmtree(new, ignore_errors=True)
-            new.mkdir(parents=True)
-        save_head(new, self.config, self.tokenizer)
-        save_weights(new, weights)
-        history = self.folder if self.folder is not None and holds(self.folder, self.config, self.tokenizer, weights) else None
-        if history is not None:
-            with saying_what_failed(tr("{folder} could not be copied to {target}", folder=history, target=new)):
-                for name in ("metrics.jsonl", "samples.txt"):
-                    if (history / name).is_file():
-                        shutil.copyfile(history / name, new / name)
-        self.usual.keep(new)
-        self.learnt.keep(self, new)
-        take_place(new, place, replaces=target.exists())
-        self.folder, self.at = target, None
-        return target
+        return save(self, as_path(folder, tr("the folder to save in")), overwrite=overwrite)
 
     def _repr_html_(self) -> str:
         """The model in a notebook: network, text, training."""
@@ -381,6 +379,8 @@ def as_path(value: object, what: str) -> Path:
 
 
 def _as_score(text: str, scored: Scored) -> Score:
+    from escriba.results import Score
+
     return Score(
         text,
         scored.log_likelihood,

@@ -2,7 +2,10 @@
 
 It knows no framework: the PyTorch model is built from it, a model folder is checked by it, `show` prints it.
 
-Names follow PyTorch where PyTorch has one; gates are stacked in PyTorch's order (rnn: one; gru: r, z, n; lstm: i, f, g, o).
+Names follow PyTorch where PyTorch has one; gates are stacked in PyTorch's order (rnn: one; gru: r, z, n; lstm: i, f, g, o);
+those of cells that PyTorch lacks in the order of their equations (mingru: z, n; hawk: r, i).
+
+In a residual stack every layer is a block: `layers.N.` is then the prefix of the block's own tensors and of its cell's.
 """
 
 from __future__ import annotations
@@ -21,13 +24,19 @@ __all__ = [
     "TensorSpec",
     "count_parameters",
     "input_size",
+    "layer_sizes",
     "parameters_by_part",
     "state_specs",
     "tensor_specs",
 ]
 
-GATES: Mapping[str, tuple[str, ...]] = {"rnn": ("h",), "gru": ("r", "z", "n"), "lstm": ("i", "f", "g", "o"), "ngram": ("h",)}
+GATES: Mapping[str, tuple[str, ...]] = {
+    "rnn": ("h",), "gru": ("r", "z", "n"), "lstm": ("i", "f", "g", "o"), "mingru": ("z", "n"), "hawk": ("r", "i"), "ngram": ("h",),
+}  # fmt: skip
 """The gates of each network's cell, in the order in which their rows are stacked."""
+
+RECURRENT = ("rnn", "gru", "lstm")
+"""The cells whose gates see the state: those with `weight_hh`."""
 
 COUNTED: Mapping[str, str] = {"ngrams.keys": "I64", "ngrams.counts": "I32", "ngrams.discounts": "F64"}
 """The tensors of an n-gram that counts, with their types; how many n-grams there are, the file says."""
@@ -64,6 +73,17 @@ def input_size(model: ModelSettings, vocab_size: int) -> int:
     return vocab_size if model.embedding_dim is None else model.embedding_dim
 
 
+def has_entry(model: ModelSettings) -> bool:
+    """Whether a matrix brings what enters to the width of a residual stack: always but where an embedding has that width already."""
+    return model.residual and model.embedding_dim != model.hidden_size
+
+
+def layer_sizes(model: ModelSettings, vocab_size: int) -> list[int]:
+    """How many numbers a symbol brings into each layer."""
+    first = model.hidden_size if model.residual else input_size(model, vocab_size)
+    return [first] + [model.hidden_size] * (model.num_layers - 1)
+
+
 def biases(model: ModelSettings) -> tuple[str, ...]:
     """The bias tensors of one layer: two for a gru that resets after the product, else one."""
     return ("bias_ih", "bias_hh") if model.cell == "gru" and model.reset == "after" else ("bias",)
@@ -82,29 +102,55 @@ def tensor_specs(model: ModelSettings, vocab_size: int) -> list[TensorSpec]:
     specs = []
     if model.embedding_dim is not None and not model.codes:
         specs.append(TensorSpec("embedding.weight", (vocab_size, model.embedding_dim), later("embedding")))
-    rows = len(GATES[model.cell]) * model.hidden_size
-    width = input_size(model, vocab_size)
-    for layer in range(model.num_layers):
-        part = f"{model.cell} {layer + 1}"
-        seen = model.window if model.cell == "ngram" else 1
-        specs.append(TensorSpec(f"layers.{layer}.weight_ih", (rows, seen * width), part))
-        if model.cell != "ngram":
-            specs.append(TensorSpec(f"layers.{layer}.weight_hh", (rows, model.hidden_size), part))
-        specs.extend(TensorSpec(f"layers.{layer}.{bias}", (rows,), part) for bias in biases(model))
-        width = model.hidden_size
+    if has_entry(model):
+        specs.append(TensorSpec("entry.weight", (model.hidden_size, input_size(model, vocab_size)), later("entry")))
+    for layer, width in enumerate(layer_sizes(model, vocab_size)):
+        shapes = _block_shapes(model) if model.residual else _cell_shapes(model, width)
+        specs.extend(TensorSpec(f"layers.{layer}.{name}", shape, f"{model.cell} {layer + 1}") for name, shape in shapes.items())
+    if model.residual:
+        specs.append(TensorSpec("norm.weight", (model.hidden_size,), later("norm")))
     if not model.tied:
         specs.append(TensorSpec("output.weight", (vocab_size, model.hidden_size), later("output")))
     specs.append(TensorSpec("output.bias", (vocab_size,), later("output")))
     return specs
 
 
+def _cell_shapes(model: ModelSettings, width: int) -> dict[str, tuple[int, ...]]:
+    """The tensors of one cell that so many numbers enter."""
+    size, rows = model.hidden_size, len(GATES[model.cell]) * model.hidden_size
+    shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, (model.window if model.cell == "ngram" else 1) * width)}
+    if model.cell in RECURRENT:
+        shapes["weight_hh"] = (rows, size)
+    shapes |= dict.fromkeys(biases(model), (rows,))
+    return shapes | {"decay": (size,)} if model.cell == "hawk" else shapes
+
+
+def _block_shapes(model: ModelSettings) -> dict[str, tuple[int, ...]]:
+    """The tensors of one block of a residual stack, its cell's among them."""
+    size = model.hidden_size
+    shapes: dict[str, tuple[int, ...]] = {"norm": (size,), "weight_in": (2 * size, size)}
+    if model.conv is not None:
+        shapes |= {"conv_weight": (size, model.conv), "conv_bias": (size,)}
+    shapes |= _cell_shapes(model, size) | {"weight_out": (size, size)}
+    if model.mlp is not None:
+        shapes |= {"mlp_norm": (size,), "weight_up": (2 * model.mlp * size, size), "weight_down": (size, model.mlp * size)}
+    return shapes
+
+
 def state_specs(model: ModelSettings, vocab_size: int) -> list[tuple[StateSpec, ...]]:
-    """The arrays of the state, layer by layer: h, and for lstm also c; for ngram the inputs before the next, the oldest first."""
+    """The arrays of the state, layer by layer: h, and for lstm also c; for ngram the inputs before the next, the oldest first.
+
+    A block of a residual stack that has a convolution keeps what entered that before the next, the oldest first, as its last array.
+    """
+    tail = (StateSpec("conv", (model.conv - 1) * model.hidden_size),) if model.residual and model.conv not in (None, 1) else ()
+    return [_cell_state(model, width) + tail for width in layer_sizes(model, vocab_size)]
+
+
+def _cell_state(model: ModelSettings, width: int) -> tuple[StateSpec, ...]:
+    """The state of one cell that so many numbers enter."""
     if model.cell == "ngram":
-        widths = [input_size(model, vocab_size)] + [model.hidden_size] * (model.num_layers - 1)
-        return [(StateSpec("x", (model.window - 1) * width),) for width in widths]
-    names = ("h", "c") if model.cell == "lstm" else ("h",)
-    return [tuple(StateSpec(name, model.hidden_size) for name in names) for _ in range(model.num_layers)]
+        return (StateSpec("x", (model.window - 1) * width),)
+    return tuple(StateSpec(name, model.hidden_size) for name in (("h", "c") if model.cell == "lstm" else ("h",)))
 
 
 def count_parameters(model: ModelSettings, vocab_size: int) -> int:

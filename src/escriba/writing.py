@@ -7,21 +7,24 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
 
 from escriba.engine.protocol import Engine
+from escriba.engine.sampling import log_softmax
 from escriba.errors import EscribaError, SettingsError, TextError, near_name
 from escriba.inference import writer
-from escriba.inference.beam import BeamSearch, checked_beams
-from escriba.inference.collecting import Wanted, collect
-from escriba.inference.generator import Generated, Generator
+from escriba.inference.reading import Reader
 from escriba.language import tr
-from escriba.results import Distribution, Text
 from escriba.settings import SampleSettings
-from escriba.text.tables import LABEL_END
 from escriba.text.tokenizer import Tokenizer
 
-__all__ = ["Writer", "Writes", "as_string", "warn_once"]
+if TYPE_CHECKING:
+    from escriba.inference.generator import Generated
+    from escriba.results import Distribution, Text
+
+__all__ = ["Writer", "Writes", "as_string", "distribution", "warn_once"]
 
 
 class Writer(writer.Writer):
@@ -29,6 +32,8 @@ class Writer(writer.Writer):
 
     def next(self) -> Distribution:
         """How likely each symbol is to come next, under the model itself: before bans, temperature and filters."""
+        from escriba.results import Distribution
+
         found = super().next()
         return Distribution(found.log_probs, found.symbols, context=self.text)
 
@@ -36,8 +41,11 @@ class Writer(writer.Writer):
 class Writes:
     """What writes with an engine and a tokenizer."""
 
-    engine: Engine
     tokenizer: Tokenizer
+
+    def engine_for_writing(self) -> Engine:
+        """What runs the model where it writes."""
+        raise NotImplementedError
 
     @property
     def labels(self) -> Mapping[str, int] | None:
@@ -97,8 +105,12 @@ class Writes:
             raise SettingsError(
                 tr("keep is {keep!r:.60}", keep=keep), expected=tr("a function that says True of a Text that is to be kept")
             )
+        from escriba.inference.collecting import Wanted, collect
+        from escriba.inference.generator import Generator
+
         prompt = prompt if label is None else self._behind(label, prompt)
-        generator, settings, number = Generator(self.engine, self.tokenizer), SampleSettings(**sampling), 1 if samples is None else samples
+        generator = Generator(self.engine_for_writing(), self.tokenizer)
+        settings, number = SampleSettings(**sampling), 1 if samples is None else samples
         wanted = Wanted(unique, min_length, max_length, None if keep is None else lambda made: keep(_as_text(made)))
         if wanted == Wanted():
             if length is None:
@@ -142,6 +154,8 @@ class Writes:
                 else tr("one of {labels}", labels=listed),
                 hint=near and tr("did you mean {near!r}?", near=near),
             )
+        from escriba.text.tables import LABEL_END
+
         return f"{label}{LABEL_END}{prompt}"
 
     def beam(
@@ -170,13 +184,16 @@ class Writes:
             SettingsError: a value is out of its range.
             UnknownSymbolError: the prompt has an unseen symbol, and the vocabulary has no <unk>.
         """
+        from escriba.inference.beam import BeamSearch, checked_beams
+        from escriba.results import Text
+
         checked_beams(width, length_penalty)
         if samples is not None and (isinstance(samples, bool) or not isinstance(samples, int) or not 1 <= samples <= width):
             raise SettingsError(
                 tr("samples is {samples!r} and the width of the beam {width!r}", samples=samples, width=width),
                 expected=tr("1 to the width of the beam"),
             )
-        found = BeamSearch(self.engine, self.tokenizer).search(
+        found = BeamSearch(self.engine_for_writing(), self.tokenizer).search(
             prompt, length=length, width=width, length_penalty=length_penalty, stop=stop, no_repeat=no_repeat
         )
         warn_once(one.notices for one in found)
@@ -199,7 +216,9 @@ class Writes:
         **sampling: Any,
     ) -> Iterator[str]:
         """Writes the same text as `generate`, piece by piece as it comes; length None never stops by itself."""
-        stream = Generator(self.engine, self.tokenizer).stream(
+        from escriba.inference.generator import Generator
+
+        stream = Generator(self.engine_for_writing(), self.tokenizer).stream(
             as_string(prompt, tr("the prompt")), length=length, settings=SampleSettings(**sampling), seed=seed, stop=stop, begins=begins
         )
         warn_once([stream.notices])
@@ -207,7 +226,24 @@ class Writes:
 
     def writer(self, prompt: str = "", *, seed: int | None = None, **sampling: Any) -> Writer:
         """A text that goes on step by step: `next`, `push`, `write`, `fork`."""
-        return Writer(self.engine, self.tokenizer, as_string(prompt, tr("the prompt")), settings=SampleSettings(**sampling), seed=seed)
+        engine, begun = self.engine_for_writing(), as_string(prompt, tr("the prompt"))
+        return Writer(engine, self.tokenizer, begun, settings=SampleSettings(**sampling), seed=seed)
+
+
+def distribution(model: Writes, context: str) -> Distribution:
+    """The distribution of the symbol after a context, with its logits."""
+    from escriba.results import Distribution
+
+    reader = Reader(model.engine_for_writing(), model.tokenizer)
+    ids, unknown = reader.encode(as_string(context, tr("the context")))
+    warn_once([(reader.notice(unknown),)] if unknown else [])
+    position = reader.skip(reader.begin(), ids)
+    symbols = tuple(model.tokenizer.symbols)
+    if position.last is None:  # the start of a stream, which the network does not know
+        log_probs, _ = reader.next_log_probs(position)
+        return Distribution(log_probs, symbols, context)
+    logits, _ = reader.engine.step(np.array([position.last]), position.state)
+    return Distribution(log_softmax(logits[0]), symbols, context, np.asarray(logits[0], dtype=np.float64))
 
 
 def as_string(value: object, what: str) -> str:
@@ -225,6 +261,8 @@ def as_string(value: object, what: str) -> str:
 
 
 def _as_text(made: Generated) -> Text:
+    from escriba.results import Text
+
     return Text.of(
         made.prompt, made.text, log_likelihood=made.log_likelihood, seed=made.seed, row=made.row, finish_reason=made.finish_reason
     )

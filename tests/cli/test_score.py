@@ -14,6 +14,9 @@ import escriba
 
 Run = Callable[..., Any]
 
+EXACT = {"precision": "float32"}
+"""What the JSON of a command that measures says besides the figures, where nobody asks for another precision."""
+
 
 def the_json(text: str) -> Any:
     """One value of JSON."""
@@ -43,7 +46,7 @@ def test_symbols_as_json(run: Run, fox: Path) -> None:
     """The score's own fields, and by_symbol: a list of objects."""
     found = the_json(run("score", fox, "--text", "The cat.", "--symbols", "--top", "3", "--json").out)
     score = escriba.load(fox).score("The cat.", top=3)
-    assert {name: value for name, value in found.items() if name != "by_symbol"} == score.as_dict()
+    assert {name: value for name, value in found.items() if name != "by_symbol"} == score.as_dict() | EXACT
     rows = found["by_symbol"]
     assert "".join(row["symbol"] for row in rows) == "The cat."
     assert [row["rank"] for row in rows] == list(score.ranks)
@@ -82,8 +85,9 @@ def test_per_line(run: Run, fox: Path, here: Path, carry: bool) -> None:
     found = [
         the_json(line) for line in run("score", fox, "-", "--per-line", "--json", *way, stdin=b"The cat.\n\nA\tdog.\n").out.splitlines()
     ]
-    assert found == [score.as_dict() for score in wanted]
-    assert list(found[0]) == ["line", "log_likelihood", "symbols", "characters", "unknown", "bits_per_char", "text", "convention"]
+    assert found == [score.as_dict() | EXACT for score in wanted]
+    figures = ["line", "log_likelihood", "symbols", "characters", "unknown", "bits_per_char"]
+    assert list(found[0]) == [*figures, "text", "convention", "precision"]
 
 
 def test_per_line_of_documents(run: Run, saints: Path, here: Path) -> None:
@@ -93,7 +97,7 @@ def test_per_line_of_documents(run: Run, saints: Path, here: Path) -> None:
     single = escriba.load(saints).score("ana", "ma", eos=True)
     assert float(done.out.split("\t")[0]) == pytest.approx(single.log_likelihood, abs=1e-5)
     assert "<eos> counted" in done.err
-    assert the_json(run("score", saints, "--text", "ana", "--after", "ma", "--eos", "--json").out) == single.as_dict()
+    assert the_json(run("score", saints, "--text", "ana", "--after", "ma", "--eos", "--json").out) == single.as_dict() | EXACT
 
 
 def test_lines_of_a_known_place(run: Run, fox: Path, here: Path) -> None:
@@ -165,7 +169,7 @@ def test_rank(run: Run, fox: Path) -> None:
     assert run("rank", fox, "-", stdin="\r\n".join([*texts, ""]).encode()).out == done.out
     found = the_json(run("rank", fox, *texts, "--top", "2", "--after", "A dog. ", "--json").out)
     wanted = escriba.load(fox).rank(texts, "A dog. ")[:2]
-    assert found == [{"rank": at, "text": score.text, **score.as_dict()} for at, score in enumerate(wanted, 1)]
+    assert found == [{"rank": at, "text": score.text, **score.as_dict(), **EXACT} for at, score in enumerate(wanted, 1)]
 
 
 def test_rank_of_nothing(run: Run, fox: Path) -> None:

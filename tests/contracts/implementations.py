@@ -28,6 +28,10 @@ ARCHITECTURES: Mapping[str, ModelSettings] = {
     "lstm": ModelSettings(cell="lstm", embedding_dim=5, hidden_size=9),
     "lstm-onehot-2": ModelSettings(cell="lstm", embedding_dim=None, hidden_size=9, num_layers=2),
     "lstm-tied-2": ModelSettings(cell="lstm", embedding_dim=9, hidden_size=9, num_layers=2, tied=True),
+    "mingru": ModelSettings(cell="mingru", embedding_dim=5, hidden_size=9),
+    "mingru-2-onehot": ModelSettings(cell="mingru", embedding_dim=None, hidden_size=9, num_layers=2),
+    "hawk": ModelSettings(cell="hawk", embedding_dim=9, hidden_size=9),
+    "hawk-2": ModelSettings(cell="hawk", embedding_dim=9, hidden_size=9, num_layers=2),
     "ngram": ModelSettings(cell="ngram", embedding_dim=5, hidden_size=9),
     "ngram-1": ModelSettings(cell="ngram", window=1, embedding_dim=5, hidden_size=9),
     "ngram-5-tanh-2": ModelSettings(cell="ngram", window=5, activation="tanh", embedding_dim=5, hidden_size=9, num_layers=2),
@@ -36,8 +40,23 @@ ARCHITECTURES: Mapping[str, ModelSettings] = {
     "ngram-codes": ModelSettings(cell="ngram", codes=True, hidden_size=9),
     "ngram-5-codes-2": ModelSettings(cell="ngram", window=5, codes=True, embedding_dim=None, hidden_size=9, num_layers=2),
     "ngram-tied-dropout": ModelSettings(cell="ngram", embedding_dim=9, hidden_size=9, tied=True, dropout=0.5),
+    "stack-rnn": ModelSettings(cell="rnn", residual=True, embedding_dim=9, hidden_size=9),
+    "stack-gru-2": ModelSettings(cell="gru", residual=True, embedding_dim=5, hidden_size=9, num_layers=2),
+    "stack-gru-before-noconv": ModelSettings(cell="gru", reset="before", residual=True, conv=None, embedding_dim=9, hidden_size=9),
+    "stack-lstm-onehot-2": ModelSettings(cell="lstm", residual=True, embedding_dim=None, hidden_size=9, num_layers=2),
+    "stack-mingru-3": ModelSettings(cell="mingru", residual=True, embedding_dim=9, hidden_size=9, num_layers=3),
+    "stack-mingru-nothing-beside": ModelSettings(cell="mingru", residual=True, conv=None, mlp=None, embedding_dim=5, hidden_size=9),
+    "stack-mingru-conv1-onehot-2": ModelSettings(
+        cell="mingru", residual=True, conv=1, mlp=1, embedding_dim=None, hidden_size=9, num_layers=2
+    ),
+    "stack-mingru-tied-dropout-2": ModelSettings(
+        cell="mingru", residual=True, tied=True, dropout=0.5, embedding_dim=9, hidden_size=9, num_layers=2
+    ),
+    "stack-mingru-16-2": ModelSettings(cell="mingru", residual=True, embedding_dim=16, hidden_size=16, num_layers=2),
+    "stack-hawk-2": ModelSettings(cell="hawk", residual=True, embedding_dim=5, hidden_size=9, num_layers=2),
+    "stack-ngram-2": ModelSettings(cell="ngram", residual=True, embedding_dim=5, hidden_size=9, num_layers=2),
 }
-"""Every cell, with each of its variants, each kind of input and output, and more layers than one."""
+"""Every cell, with each of its variants, each kind of input and output, and more layers than one; and each in a residual stack."""
 
 
 def tiny_weights(model: ModelSettings, vocab_size: int = VOCAB_SIZE, seed: int = 0) -> dict[str, np.ndarray]:
@@ -69,9 +88,27 @@ def _torch(precision: str) -> Callable[[ModelSettings, Mapping[str, np.ndarray]]
     return build
 
 
+def _native() -> Callable[[ModelSettings, Mapping[str, np.ndarray]], Engine]:
+    def build(model: ModelSettings, weights: Mapping[str, np.ndarray]) -> Engine:
+        import pytest
+
+        from escriba import _native
+
+        if _native.library() is None:
+            pytest.skip("there is no native code here")
+        if model.cell == "hawk":
+            pytest.skip("hawk has no native form")
+        from escriba.engine.native import NativeEngine
+
+        return NativeEngine(model, len(weights["output.bias"]), weights)
+
+    return build
+
+
 ENGINES: Mapping[str, Callable[[ModelSettings, Mapping[str, np.ndarray]], Engine]] = {
     "reference-float32": _reference(np.float32),
     "reference-float64": _reference(np.float64),
+    "native-float32": _native(),
     "torch-float32": _torch("float32"),
     "torch-float64": _torch("float64"),
 }

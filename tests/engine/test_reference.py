@@ -23,48 +23,101 @@ def times(matrix: np.ndarray, vector: Vector) -> Vector:
     return [math.fsum(float(m) * v for m, v in zip(row, vector, strict=True)) for row in matrix]
 
 
+def plain_norm(x: Vector, weight: np.ndarray) -> Vector:
+    """A vector brought to the length of its weights."""
+    length = math.sqrt(math.fsum(v * v for v in x) / len(x) + 1e-6)
+    return [v / length * float(w) for v, w in zip(x, weight, strict=True)]
+
+
+def plain_gated(values: Vector, gates: Vector) -> Vector:
+    """Values, each times silu of its gate."""
+    return [v * g / (1 + math.exp(-g)) for v, g in zip(values, gates, strict=True)]
+
+
+def added(x: Vector, y: Vector) -> Vector:
+    """Two vectors added."""
+    return [one + other for one, other in zip(x, y, strict=True)]
+
+
+def plain_cell(model: ModelSettings, named: dict[str, np.ndarray], x: Vector, before: list[Vector]) -> tuple[Vector, list[Vector]]:
+    """One step of one cell."""
+    sigmoid, size = ACTIVATIONS["sigmoid"], model.hidden_size
+    h = before[0]
+    if model.cell == "ngram":
+        seen, act = h + x, ACTIVATIONS[model.hidden_activation]
+        return [act(i + float(b)) for i, b in zip(times(named["weight_ih"], seen), named["bias"], strict=True)], [seen[len(x) :]]
+    i = times(named["weight_ih"], x)
+    if model.cell in ("mingru", "hawk"):
+        first, second = ([i[k] + float(named["bias"][k]) for k in range(at, at + size)] for at in (0, size))
+        if model.cell == "mingru":
+            h = [(1 - sigmoid(first[k])) * h[k] + sigmoid(first[k]) * second[k] for k in range(size)]
+        else:
+            a = [math.exp(-8 * math.log1p(math.exp(float(named["decay"][k]))) * sigmoid(first[k])) for k in range(size)]
+            h = [a[k] * h[k] + math.sqrt(1 - a[k] ** 2) * sigmoid(second[k]) * x[k] for k in range(size)]
+        return h, [h]
+    r = times(named["weight_hh"], h)
+    if model.cell == "rnn":
+        act = ACTIVATIONS[model.hidden_activation]
+        new = [[act(i[k] + r[k] + float(named["bias"][k])) for k in range(size)]]
+    elif model.cell == "lstm":
+        a = [i[k] + r[k] + float(named["bias"][k]) for k in range(4 * size)]
+        c = [sigmoid(a[size + k]) * before[1][k] + sigmoid(a[k]) * math.tanh(a[2 * size + k]) for k in range(size)]
+        new = [[sigmoid(a[3 * size + k]) * math.tanh(c[k]) for k in range(size)], c]
+    else:
+        bias = named["bias_ih"] if model.reset == "after" else named["bias"]
+        i = [i[k] + float(bias[k]) for k in range(3 * size)]
+        if model.reset == "after":
+            r = [r[k] + float(named["bias_hh"][k]) for k in range(3 * size)]
+        reset = [sigmoid(i[k] + r[k]) for k in range(size)]
+        keep = [sigmoid(i[size + k] + r[size + k]) for k in range(size)]
+        if model.reset == "after":
+            inner = [reset[k] * r[2 * size + k] for k in range(size)]
+        else:
+            inner = times(named["weight_hh"][2 * size :], [reset[k] * h[k] for k in range(size)])
+        n = [math.tanh(i[2 * size + k] + inner[k]) for k in range(size)]
+        new = [[(1 - keep[k]) * n[k] + keep[k] * h[k] for k in range(size)]]
+    return new[0], new
+
+
+def plain_block(model: ModelSettings, named: dict[str, np.ndarray], x: Vector, before: list[Vector]) -> tuple[Vector, list[Vector]]:
+    """One step of one block of a residual stack."""
+    size, tail = model.hidden_size, []
+    both = times(named["weight_in"], plain_norm(x, named["norm"]))
+    value, gates = both[:size], both[size:]
+    if model.conv is not None:
+        seen = list(value)
+        if model.conv > 1:
+            seen, before = before[-1] + seen, before[:-1]
+            tail = [seen[size:]]
+        value = [
+            float(named["conv_bias"][k]) + math.fsum(float(named["conv_weight"][k, j]) * seen[j * size + k] for j in range(model.conv))
+            for k in range(size)
+        ]
+    h, after = plain_cell(model, named, value, before)
+    x = added(x, times(named["weight_out"], plain_gated(h, gates)))
+    if model.mlp is not None:
+        up = times(named["weight_up"], plain_norm(x, named["mlp_norm"]))
+        x = added(x, times(named["weight_down"], plain_gated(up[: len(up) // 2], up[len(up) // 2 :])))
+    return x, after + tail
+
+
 def plain_step(
     model: ModelSettings, weights: dict[str, np.ndarray], token: int, state: list[list[Vector]]
 ) -> tuple[Vector, list[list[Vector]]]:
     """One step of one row in plain Python, number by number."""
-    sigmoid, size = ACTIVATIONS["sigmoid"], model.hidden_size
     one_hot = [float(at == token) for at in range(VOCAB_SIZE)]
     x = [float(token)] if model.codes else one_hot
     if "embedding.weight" in weights:
         x = [float(e) for e in weights["embedding.weight"][token]]
+    if "entry.weight" in weights:
+        x = times(weights["entry.weight"], x)
     after = []
     for at, before in enumerate(state):
         named = {name.rpartition(".")[2]: array for name, array in weights.items() if name.startswith(f"layers.{at}.")}
-        h = before[0]
-        if model.cell == "ngram":
-            seen, act = h + x, ACTIVATIONS[model.hidden_activation]
-            after.append([seen[len(x) :]])
-            x = [act(i + float(b)) for i, b in zip(times(named["weight_ih"], seen), named["bias"], strict=True)]
-            continue
-        i = times(named["weight_ih"], x)
-        r = times(named["weight_hh"], h)
-        if model.cell == "rnn":
-            act = ACTIVATIONS[model.hidden_activation]
-            new = [[act(i[k] + r[k] + float(named["bias"][k])) for k in range(size)]]
-        elif model.cell == "lstm":
-            a = [i[k] + r[k] + float(named["bias"][k]) for k in range(4 * size)]
-            c = [sigmoid(a[size + k]) * before[1][k] + sigmoid(a[k]) * math.tanh(a[2 * size + k]) for k in range(size)]
-            new = [[sigmoid(a[3 * size + k]) * math.tanh(c[k]) for k in range(size)], c]
-        else:
-            bias = named["bias_ih"] if model.reset == "after" else named["bias"]
-            i = [i[k] + float(bias[k]) for k in range(3 * size)]
-            if model.reset == "after":
-                r = [r[k] + float(named["bias_hh"][k]) for k in range(3 * size)]
-            reset = [sigmoid(i[k] + r[k]) for k in range(size)]
-            keep = [sigmoid(i[size + k] + r[size + k]) for k in range(size)]
-            if model.reset == "after":
-                inner = [reset[k] * r[2 * size + k] for k in range(size)]
-            else:
-                inner = times(named["weight_hh"][2 * size :], [reset[k] * h[k] for k in range(size)])
-            n = [math.tanh(i[2 * size + k] + inner[k]) for k in range(size)]
-            new = [[(1 - keep[k]) * n[k] + keep[k] * h[k] for k in range(size)]]
+        x, new = (plain_block if model.residual else plain_cell)(model, named, x, before)
         after.append(new)
-        x = new[0]
+    if model.residual:
+        x = plain_norm(x, weights["norm.weight"])
     out = weights["embedding.weight"] if model.tied else weights["output.weight"]
     return [y + float(b) for y, b in zip(times(out, x), weights["output.bias"], strict=True)], after
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
+from typing import ClassVar
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -28,6 +31,22 @@ class PiecesDecoder:
     def flush(self) -> str:
         """Nothing."""
         return ""
+
+
+class CopiedDecoder(PiecesDecoder):
+    """The same, which can be copied and counts how often any of them is asked."""
+
+    calls: ClassVar[int] = 0
+    holds_back: ClassVar[bool] = True  # an empty piece shows nothing
+
+    def push(self, ids: Sequence[int]) -> str:
+        """The pieces."""
+        CopiedDecoder.calls += 1
+        return super().push(ids)
+
+    def copy(self) -> CopiedDecoder:
+        """Another, of the same pieces."""
+        return CopiedDecoder(self.pieces)
 
 
 def brute(text: str, stops: Sequence[str], length: int | None) -> tuple[str, str | None]:
@@ -114,3 +133,62 @@ def test_what_cannot_be_an_end() -> None:
         with pytest.raises(SettingsError, match="length is"):
             checked_length(wrong)
     assert checked_length(0) == 0
+
+
+@settings(max_examples=600, deadline=None)
+@given(
+    pieces=st.lists(st.text("ab", max_size=3), min_size=1, max_size=30),
+    stops=st.lists(st.text("ab", min_size=1, max_size=5), max_size=2),
+    length=st.none() | st.integers(0, 40),
+    eos=st.none() | st.integers(0, 29),
+    cuts=st.lists(st.integers(1, 12), min_size=1, max_size=8),
+)
+def test_many_ids_at_once_are_ids_one_by_one(
+    pieces: list[str], stops: list[str], length: int | None, eos: int | None, cuts: list[int]
+) -> None:
+    """What is shown, the end, its reason, the ids kept and what is settled do not depend on how many ids are taken at once."""
+    ids = np.array([EOS if at == eos else at for at in range(len(pieces))])
+    one, many = (Ending(CopiedDecoder(pieces), length=length, stop=stops, eos_id=EOS) for _ in range(2))  # type: ignore[arg-type]
+    begin = 0
+    for cut in itertools.cycle(cuts):
+        some = ids[begin : begin + cut]
+        if not len(some) or many.finished is not None:
+            break
+        shown, taken = many.take(some)
+        assert shown == "".join(one.push(int(token)) for token in some[:taken])
+        assert taken == len(some) or many.finished is not None
+        assert (many.finished, many.characters, many.settled) == (one.finished, one.characters, one.settled)
+        begin += taken
+    assert (many.finished, many.count, many.straddles, many.characters) == (one.finished, one.count, one.straddles, one.characters)
+    if many.finished is None:
+        assert many.push(EOS) == one.push(EOS)
+        assert (many.finished, many.count, many.straddles) == (one.finished, one.count, one.straddles)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    text=st.text("aé€😀", min_size=1, max_size=20),
+    junk=st.lists(st.integers(0, 255), max_size=6),
+    length=st.none() | st.integers(1, 20),
+    cut=st.integers(1, 20),
+)
+def test_bytes_at_once_are_bytes_one_by_one(text: str, junk: list[int], length: int | None, cut: int) -> None:
+    """Characters of several bytes, and bytes that are none, end alike however many are taken at once."""
+    tokenizer = ByteTokenizer.fit("some text")
+    ids = np.array([*text.encode(), *junk, *text.encode()])
+    one, many = (Ending(tokenizer.decoder(), length=length, stop=(), eos_id=None) for _ in range(2))
+    for begin in range(0, len(ids), cut):
+        if many.finished is not None:
+            break
+        shown, taken = many.take(ids[begin : begin + cut])
+        assert shown == "".join(one.push(int(token)) for token in ids[begin : begin + taken])
+        assert (many.finished, many.count, many.straddles, many.settled) == (one.finished, one.count, one.straddles, one.settled)
+
+
+def test_a_plain_chunk_is_decoded_at_once() -> None:
+    """Where nothing can end the text, a chunk costs two calls of the decoder and not one for each id."""
+    decoder = CopiedDecoder(["a"] * 100)
+    CopiedDecoder.calls = 0
+    ending = Ending(decoder, length=200, stop=["zz"], eos_id=EOS)  # type: ignore[arg-type]
+    assert ending.take(np.arange(98)) == ("a" * 98, 98)
+    assert CopiedDecoder.calls == 2

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 from scripted import ScriptedEngine
-from small_models import TEXT, Pair, random_pair
+from small_models import KINDS, TEXT, Pair, random_pair
 
 from escriba.engine.sampling import log_softmax
 from escriba.errors import SettingsError, UnknownSymbolError
@@ -200,7 +201,7 @@ def test_streams_hold_back_no_more_than_they_must() -> None:
     assert "".join(pieces) == "the cat "
     endless = generator.stream("x", stop="zz", length=None)
     first = "".join(piece for _, piece in itertools.islice(endless, 2))
-    assert len(first) >= 30
+    assert len(first) >= 8  # the first two chunks: nothing is held back
 
 
 def test_eos_ends_a_document() -> None:
@@ -327,3 +328,30 @@ def test_generated_is_plain_data(stream_pair: Pair) -> None:
     assert isinstance(made, Generated)
     assert (made.prompt, made.seed, made.row, len(made.ids), made.notices) == ("the", 8, 0, 3, ())
     assert all(type(one) is int for one in made.ids)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("first", "largest", "soon"), [(1, 1, 0.0), (3, 7, float("inf")), (64, 64, 0.0)])
+def test_chunks_leave_no_trace(kind: str, first: int, largest: int, soon: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Texts, their ids, their likelihood and their ends are the same however many symbols are asked of the engine at once."""
+    generator = Generator(*random_pair(kind))
+    asked: Any = {"samples": 5, "length": 60, "seed": 3, "stop": ("at", "e\n"), "settings": SampleSettings(temperature=1.1)}
+    usual = generator.generate("the ", **asked)
+    for name in ("_FIRST_CHUNK", "_SMALLEST_CHUNK"):
+        monkeypatch.setattr(f"escriba.inference.generator.{name}", first)
+    monkeypatch.setattr("escriba.inference.generator._LARGEST_CHUNK", largest)
+    monkeypatch.setattr("escriba.inference.generator._PIECE_S", soon)
+    assert generator.generate("the ", **asked) == usual
+    stream = generator.stream("the ", **asked)
+    pieces = list(stream)
+    assert [stream.finished[row] for row in range(5)] == usual
+    assert ["".join(piece for of, piece in pieces if of == row) for row in range(5)] == [one.text for one in usual]
+
+
+def test_texts_that_end_soon_are_not_written_far_behind_their_ends() -> None:
+    """Where documents are short, the chunks stay short: no more than twice as many symbols are read as are written."""
+    tokenizer = CharTokenizer.fit(["abcdefgh"])
+    engine = ScriptedEngine(tokenizer.vocab_size, [*tokenizer.encode("abcdefg").tolist(), tokenizer.eos_id])
+    made = Generator(engine, tokenizer).generate(samples=600, length=500, settings=SampleSettings(temperature=0.0), seed=1)
+    assert {one.text for one in made} == {"abcdefg"}
+    assert engine.rows_read < 2 * 600 * 8

@@ -18,6 +18,13 @@ NETWORKS = {
     "gru-before-onehot": ModelSettings(cell="gru", reset="before", embedding_dim=None, hidden_size=8),
     "lstm-2": ModelSettings(cell="lstm", embedding_dim=6, hidden_size=8, num_layers=2),
     "lstm-tied": ModelSettings(cell="lstm", embedding_dim=8, hidden_size=8, tied=True),
+    "mingru-2": ModelSettings(cell="mingru", embedding_dim=6, hidden_size=8, num_layers=2),
+    "hawk": ModelSettings(cell="hawk", embedding_dim=8, hidden_size=8),
+    "stack-mingru-2": ModelSettings(cell="mingru", residual=True, embedding_dim=6, hidden_size=8, num_layers=2),
+    "stack-mingru-onehot": ModelSettings(cell="mingru", residual=True, embedding_dim=None, hidden_size=8),
+    "stack-hawk": ModelSettings(cell="hawk", residual=True, embedding_dim=8, hidden_size=8),
+    "stack-gru-2": ModelSettings(cell="gru", residual=True, embedding_dim=6, hidden_size=8, num_layers=2),
+    "stack-ngram-2": ModelSettings(cell="ngram", window=2, residual=True, conv=2, embedding_dim=6, hidden_size=8, num_layers=2),
     "ngram-1": ModelSettings(cell="ngram", window=1, embedding_dim=6, hidden_size=8),
     "ngram-3": ModelSettings(cell="ngram", window=3, embedding_dim=6, hidden_size=8),
     "ngram-3-2": ModelSettings(cell="ngram", window=3, embedding_dim=6, hidden_size=8, num_layers=2),
@@ -27,8 +34,9 @@ NETWORKS = {
 
 
 def reach(settings: ModelSettings) -> int:
-    """How many inputs a position's logits see, the position's own included: all for what recurs, the windows for an ngram."""
-    return 1 + settings.num_layers * (settings.window - 1) if settings.cell == "ngram" else T
+    """How many inputs a position's logits see, its own included: all for what recurs, for an ngram its windows and its convolutions'."""
+    convolved = (settings.conv or 1) - 1 if settings.residual else 0
+    return 1 + settings.num_layers * (settings.window - 1 + convolved) if settings.cell == "ngram" else T
 
 
 @pytest.mark.parametrize("settings", NETWORKS.values(), ids=NETWORKS.keys())

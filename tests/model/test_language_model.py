@@ -7,8 +7,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from escriba.errors import SettingsError
+from escriba.model import plain
 from escriba.model.language_model import LanguageModel
 from escriba.model.loss import cross_entropy
 from escriba.presets import PRESETS
@@ -27,6 +29,16 @@ SMALL = {
     "lstm": ModelSettings(cell="lstm", embedding_dim=6, hidden_size=16),
     "lstm-onehot-2": ModelSettings(cell="lstm", embedding_dim=None, hidden_size=16, num_layers=2),
     "gru-tied": ModelSettings(cell="gru", embedding_dim=16, hidden_size=16, tied=True),
+    "mingru-2": ModelSettings(cell="mingru", embedding_dim=6, hidden_size=16, num_layers=2),
+    "hawk": ModelSettings(cell="hawk", embedding_dim=16, hidden_size=16),
+    "stack-mingru-2": ModelSettings(cell="mingru", residual=True, embedding_dim=16, hidden_size=16, num_layers=2),
+    "stack-mingru-5": ModelSettings(
+        cell="mingru", residual=True, embedding_dim=6, hidden_size=16, num_layers=5, conv=None, embedding_scale=1.0
+    ),
+    "stack-gru-onehot-2": ModelSettings(cell="gru", residual=True, embedding_dim=None, hidden_size=16, num_layers=2, mlp=None),
+    "stack-hawk-tied": ModelSettings(cell="hawk", residual=True, embedding_dim=16, hidden_size=16, tied=True),
+    "stack-lstm": ModelSettings(cell="lstm", residual=True, embedding_dim=6, hidden_size=16, conv=1),
+    "stack-ngram": ModelSettings(cell="ngram", residual=True, embedding_dim=6, hidden_size=16),
     "ngram": ModelSettings(cell="ngram", embedding_dim=6, hidden_size=16),
     "ngram-5-onehot-2": ModelSettings(cell="ngram", window=5, embedding_dim=None, hidden_size=16, num_layers=2),
     "ngram-1-tied": ModelSettings(cell="ngram", window=1, embedding_dim=16, hidden_size=16, tied=True),
@@ -60,6 +72,39 @@ def test_parameters_of_the_titles() -> None:
     titles = PRESETS["titles"].model
     assert parameters_by_part(titles, 84) == {"lstm 1": 109_056, "output": 10_836}
     assert sum(parameter.numel() for parameter in LanguageModel(84, titles).parameters()) == 119_892
+
+
+REFERENCE_STACK = ModelSettings(cell="mingru", residual=True, embedding_dim=256, hidden_size=256, num_layers=4)
+
+
+def test_parameters_of_the_reference_stack() -> None:
+    """Four blocks of 256 for 66 symbols hold 2,926,914 parameters, in the list and in the network; an entry is learnt where E is not H."""
+    parts = parameters_by_part(REFERENCE_STACK, 66)
+    blocks = {f"mingru {layer}": 723_200 for layer in range(1, 5)}
+    assert parts == {"embedding": 16_896, **blocks, "norm": 256, "output": 16_962}
+    assert sum(parts.values()) == 2_926_914
+    assert sum(parameter.numel() for parameter in LanguageModel(66, REFERENCE_STACK).parameters()) == 2_926_914
+    assert parameters_by_part(REFERENCE_STACK.but(embedding_dim=64), 66)["entry"] == 64 * 256
+    assert parameters_by_part(REFERENCE_STACK.but(embedding_dim=None), 66)["entry"] == 66 * 256
+
+
+def test_the_ends_of_branches_begin_smaller_in_a_deeper_stack() -> None:
+    """W_out and W_down keep to Glorot's bound by the root of twice the layers; the stream of a deep stack begins about as wide."""
+    net = LanguageModel(66, REFERENCE_STACK)
+    weights = net.get_weights()
+    for name, fan, share in (
+        ("weight_in", 768, 1.0),
+        ("weight_up", 1280, 1.0),
+        ("weight_out", 512, 8**-0.5),
+        ("weight_down", 768, 8**-0.5),
+    ):
+        bound = share * (6.0 / fan) ** 0.5
+        assert 0.99 * bound < np.abs(weights[f"layers.3.{name}"]).max() <= bound
+    assert 0.49 < np.abs(weights["layers.0.conv_weight"]).max() <= 0.5
+    for name in ("layers.0.conv_bias", "layers.0.bias"):
+        assert not weights[name].any()
+    for name in ("layers.0.norm", "layers.0.mlp_norm", "norm.weight"):
+        assert (weights[name] == 1).all()
 
 
 def test_a_network_of_the_lessons_size() -> None:
@@ -154,7 +199,7 @@ def test_the_seed_gives_the_weights(settings: ModelSettings) -> None:
     for name, array in one.items():
         np.testing.assert_array_equal(array, same[name])
     assert not np.array_equal(one["layers.0.weight_ih"], other["layers.0.weight_ih"])
-    if settings.cell != "ngram":
+    if "layers.0.weight_hh" in one:
         assert not np.array_equal(one["layers.0.weight_hh"], other["layers.0.weight_hh"])
 
 
@@ -262,9 +307,10 @@ def test_dropout_is_for_training_alone() -> None:
     assert not torch.equal(net.dropout(x), dropped)
 
 
-def test_dropout_is_repeated_by_its_generator() -> None:
+@pytest.mark.parametrize("name", ["lstm", "stack-mingru-2", "stack-mingru-5"])
+def test_dropout_is_repeated_by_its_generator(name: str) -> None:
     """The same state of its generator drops the same, in the whole network; PyTorch's own generator is not touched."""
-    net = LanguageModel(V, SMALL["lstm"].but(dropout=0.5)).train()
+    net = LanguageModel(V, SMALL[name].but(dropout=0.5)).train()
     ids_BT = torch.arange(V)[None]
     net.dropout.generator = torch.Generator().manual_seed(1)
     before = torch.get_rng_state()
@@ -275,8 +321,72 @@ def test_dropout_is_repeated_by_its_generator() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_dropout_of_a_stack_is_of_all_that_it_adds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each branch is dropped where it is added, each by a seed of its own; nothing is drawn in use."""
+    for settings in (REFERENCE_STACK.but(hidden_size=24, embedding_dim=24, dropout=0.5), REFERENCE_STACK.but(dropout=0.5, mlp=None)):
+        net = LanguageModel(V, settings).double().train()
+        met: list[tuple[bool, float, int]] = []
+        add_norm = plain.add_norm
+
+        def watched(x: Tensor, branch: Tensor | None, weight: Tensor, dropout: float = 0.0, seed: int = 0) -> tuple[Tensor, Tensor]:
+            met.append((branch is not None, dropout, seed))  # noqa: B023 - called in this turn of the loop alone
+            return add_norm(x, branch, weight, dropout, seed)  # noqa: B023
+
+        with monkeypatch.context() as patch:
+            patch.setattr(plain, "add_norm", watched)
+            net(torch.arange(V)[None])
+            added = [seed for there, _, seed in met if there]
+            assert len(added) == (8 if settings.mlp else 4)
+            assert len(set(added)) == len(added)
+            assert {share for _, share, _ in met} == {0.5}
+            met.clear()
+            net.eval()(torch.arange(V)[None])
+            assert {(share, seed) for _, share, seed in met} == {(0.0, 0)}
+
+
+def test_entering_a_stack_of_every_symbol_once_or_of_each() -> None:
+    """Whether each symbol's vector or each place's meets the entry's matrix, what enters is the same, and so are the gradients."""
+    for embedding_dim in (6, None):
+        net = LanguageModel(V, cell="mingru", residual=True, hidden_size=8, embedding_dim=embedding_dim).double()
+        assert net.entry is not None
+        ids_BT = torch.randint(V, (8, 16), generator=torch.Generator().manual_seed(1))
+        weights = torch.randn(8, 16, 8, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+        together, one_by_one = net.enter(ids_BT), torch.cat([net.enter(row[None]) for row in ids_BT])
+        torch.testing.assert_close(together, one_by_one, rtol=0, atol=1e-12)
+        (found,), (wanted,) = (
+            torch.autograd.grad((one * weights).sum(), [net.entry.weight], retain_graph=True) for one in (together, one_by_one)
+        )
+        torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["stack-mingru-2", "stack-mingru-5", "stack-gru-onehot-2", "stack-hawk-tied", "stack-lstm", "stack-ngram"])
+def test_a_stack_learns_in_bf16(name: str) -> None:
+    """With products in bfloat16 the state stays float32, the loss and every gradient are near those of float32, and none is missing."""
+    net = LanguageModel(V, SMALL[name], seed=4)
+    ids_BT = torch.randint(V, (4, 65), generator=torch.Generator().manual_seed(1))
+    gradients = []
+    for bf16 in (False, True):
+        net.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            logits_BTV, state = net(ids_BT[:, :-1])
+            loss = cross_entropy(logits_BTV, ids_BT[:, 1:])
+        loss.backward()
+        gradients.append({name: one.grad.clone() for name, one in net.named_parameters() if one.grad is not None})
+        assert all(array.dtype == torch.float32 for layer in state for array in layer if bf16 and SMALL[name].cell == "mingru")
+    assert list(gradients[0]) == list(gradients[1]) == [name for name, _ in net.named_parameters()]
+    for tensor, wanted in gradients[0].items():
+        assert wanted.abs().max() > 0, tensor
+        assert (gradients[1][tensor] - wanted).norm() < 0.1 * wanted.norm(), tensor
+
+
 def test_the_summary() -> None:
     """It names every part with its parameters, and their sum."""
     summary = str(LanguageModel(84, PRESETS["titles"].model).summary())
     rows = dict(line.rsplit(maxsplit=1) for line in summary.splitlines())
     assert rows == {"one-hot 84": "0", "lstm 1": "109,056", "output": "10,836", "all": "119,892"}
+
+
+def test_the_summary_of_a_stack() -> None:
+    """Each block is one line, whatever is in it."""
+    lines = LanguageModel(66, REFERENCE_STACK.but(embedding_dim=64, num_layers=1)).summary().splitlines()
+    assert [line.rsplit(maxsplit=1)[0] for line in lines] == ["embedding", "entry", "mingru 1", "norm", "output", "all"]

@@ -170,6 +170,23 @@ def test_a_checkpoint_by_the_clock_changes_nothing(
             np.testing.assert_array_equal(array, whole.kept_weights()[name])
 
 
+def test_a_residual_stack_goes_on(make_net: MakeNet, choosing: EncodedText, make_data: Callable[[str], Batches], tmp_path: Path) -> None:
+    """Its blocks, their states with the convolution's, and what its branches drop are saved, and go on as if nothing had been."""
+    shape = {"cell": "mingru", "residual": True, "num_layers": 2, "hidden_size": 16, "dropout": 0.3}
+    chosen = TrainSettings(**{**COMMON, "averaging": 0.7})
+    whole = fit(make_net(**shape), make_data("streams"), chosen, choosing=choosing)
+    events, states = [], {}
+    for event in whole:
+        events.append(event)
+        if isinstance(event, CheckpointDue):
+            states[len(events)] = through_a_file(whole.state(), tmp_path)
+    assert len(states) >= 2
+    for place, state in states.items():
+        rest = fit(make_net(seed=77, **shape), make_data("streams"), chosen, choosing=choosing, resume=state)
+        assert timeless(list(rest)) == timeless(events[place:])
+        assert_alike(rest, whole, f"after event {place}")
+
+
 def test_using_the_network_meanwhile_changes_nothing(make_net: MakeNet, data: Batches, choosing: EncodedText) -> None:
     """Whoever is given an event may evaluate, draw, and leave the network in evaluation: the training goes on as before."""
     whole, other = fit(make_net(**SHAPE), data, choosing=choosing, steps=8), fit(make_net(**SHAPE), data, choosing=choosing, steps=8)

@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from escriba import __version__
+from escriba import __version__, _native
 from escriba.cli.options import json_option, print_json
 from escriba.errors import EscribaError, install_hint
 from escriba.language import later, tr
@@ -24,6 +24,19 @@ __all__ = ["doctor_command"]
 BASE = ("numpy", "safetensors", "pydantic", "click", "rich", "charset-normalizer")
 OPTIONAL = {"torch": "train", "matplotlib": "plot"}
 MOST_MEASURED = 12
+COMPILERS = {
+    "apt-get": "sudo apt install g++",
+    "dnf": "sudo dnf install gcc-c++",
+    "zypper": "sudo zypper install gcc-c++",
+    "pacman": "sudo pacman -S gcc",
+    "apk": "apk add g++",
+}
+"""How a C++ compiler is installed, by the program that installs packages."""
+WINDOWS_COMPILER = (
+    'winget install Microsoft.VisualStudio.2022.BuildTools --override "--passive --wait '
+    '--add Microsoft.VisualStudio.Workload.VCTools --includeRecommended"'
+)
+REBUILD = "python -m pip install --no-deps --force-reinstall ."
 
 
 @click.command("doctor")
@@ -44,7 +57,8 @@ def doctor_command(model: str | None, measure: bool, as_json: bool) -> None:
         for row in found:
             click.echo(f"{marks[row['ok']]:<{mark_width}}  {tr(row['what']):<{width}} {row['found']}")
             if row.get("hint"):
-                click.echo(f"{'':<{mark_width}}  {tr('hint: {hint}', hint=row['hint'])}")
+                hint = tr("hint: {hint}", hint=row["hint"]).replace("\n", f"\n{'':<{mark_width}}  ")
+                click.echo(f"{'':<{mark_width}}  {hint}")
     if not all(row["ok"] for row in found):
         raise SystemExit(1)
 
@@ -73,12 +87,46 @@ def check_installation(*, measure: bool = False) -> list[dict[str, Any]]:
             continue
         if name == "torch":
             rows.extend(_training(measure=measure))
+    rows.append(_native_code())
     free = shutil.disk_usage(Path.cwd()).free
     hint = None if free > 2e8 else tr("a model needs tens of megabytes")
     rows.append(_row(later("free space here"), f"{free / 1e9:.1f} GB", ok=free > 2e8, hint=hint))
     writable = os.access(Path.cwd(), os.W_OK)
     rows.append(_row(later("this folder"), tr("can be written to") if writable else tr("is read-only"), ok=writable))
     return rows
+
+
+def _native_code() -> dict[str, Any]:
+    """Whether the native code is used, and at which level of this processor; what to do where it was not built."""
+    try:
+        why = _native.why_missing()
+        if why is None:
+            used, here = _native.level(), ", ".join(_native.levels())
+            threads = _native.usable_threads()
+            found = tr("used: {level}, at most {threads} threads; this processor has {levels}", level=used, threads=threads, levels=here)
+            return _row(later("native code"), found)
+    except EscribaError as error:
+        return _row(later("native code"), error.met, ok=False, hint=tr("the variable ESCRIBA_NATIVE asks for it: unset it"))
+    off = os.environ.get("ESCRIBA_NATIVE", "").strip().lower() == "off"
+    found = tr("not used, {why}; everything works without it, more slowly", why=why)
+    return _row(later("native code"), found, hint=None if off else compiler_hint())
+
+
+def compiler_hint(system: str | None = None) -> str:
+    """What to type to have the native code: first what installs a compiler on this system, then what builds Escriba anew.
+
+    Args:
+        system: as `platform.system` names it; None: this one.
+    """
+    system = system or platform.system()
+    if system == "Windows":
+        compiler = WINDOWS_COMPILER
+    elif system == "Darwin":
+        compiler = "xcode-select --install"
+    else:
+        compiler = next((line for name, line in COMPILERS.items() if shutil.which(name)), tr("install a C++ compiler (g++ or clang)"))
+    where = tr("(the second line in the folder of the copy of Escriba that you installed; the first only if there is no compiler)")
+    return f"\n{' ' * len(tr('hint: {hint}', hint=''))}".join((compiler, REBUILD, where))
 
 
 def _training(*, measure: bool) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from escriba.cli.options import json_option, print_json
+from escriba.cli.options import engine_options, json_option, print_json, tell_precision
 from escriba.cli.texts import fetch_first
 from escriba.cli.write import notes_on_stderr
 from escriba.inference.evaluating import PROTOCOLS
@@ -39,10 +39,11 @@ __all__ = ["evaluate_command"]
     "--typical", is_flag=True, help="Measure instead what is typical by length, on the held-out part or FILE, and keep it in the model."
 )
 @click.option("--encoding", metavar="NAME", help="Encoding of FILE. [default: that of the model's own text]")
+@engine_options(writes=False)
 @json_option
 def evaluate_command(
     models: tuple[str, ...], held_out: bool, protocol: str, window: int, lanes: int | None, typical: bool, encoding: str | None,
-    as_json: bool,
+    precision: str, threads: int | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Measure models on a whole text: mean loss, its standard error, bits per character; the best first.
 
@@ -60,7 +61,7 @@ def evaluate_command(
     names, file = (models, None) if held_out or (typical and len(models) == 1) else (models[:-1], models[-1])
     if not names:
         raise click.UsageError(tr("give a MODEL and a FILE; or --held-out: escriba evaluate {model} --held-out", model=models[0]))
-    if typical and (held_out or protocol != "stream" or lanes is not None):
+    if typical and (held_out or protocol != "stream" or lanes is not None or precision not in ("auto", "float32")):
         raise click.UsageError(tr("--typical goes with MODEL, or MODEL and FILE, alone"))
     if file is not None:
         if (Path(file) / "config.json").is_file():
@@ -68,7 +69,7 @@ def evaluate_command(
         fetch_first([file])
     if file == "-" and (len(names) > 1 or protocol == "both"):
         raise click.UsageError(tr("standard input can be read only once: give one MODEL and one protocol"))
-    loaded = [(name, escriba.api.load(name)) for name in names]
+    loaded = [(name, escriba.api.load(name, precision=precision, threads=threads)) for name in names]
     if typical:
         _print_typical(loaded, file, encoding, as_json)
         return
@@ -79,10 +80,12 @@ def evaluate_command(
                 options: dict[str, Any] = {"protocol": one, "window": window, "lanes": lanes, "encoding": encoding, "progress": progress}
                 found.append((name, model, model.evaluate(file, **options)))
     if as_json:
-        figures = [{"model": name, **one.as_dict()} for name, _, one in found]
+        figures = [{"model": name, **one.as_dict(), "precision": model.engine.precision} for name, model, one in found]
         print_json(figures[0] if len(figures) == 1 else figures)
         return
     _print_table(found)
+    for engine in {model.engine.precision: model.engine for _, model in loaded}.values():
+        tell_precision(engine)
 
 
 def _print_table(found: list[tuple[str, Model, Evaluation]]) -> None:

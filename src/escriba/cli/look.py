@@ -23,17 +23,21 @@ __all__ = ["list_command", "show_command"]
 LATEST = {"steps": "step", "epochs": "epoch", "elapsed_s": "elapsed_s"}
 """What an unfinished training is known by: its last line of progress."""
 
-PARTS = (later("embedding"), later("output"))
+PARTS = (later("embedding"), later("entry"), later("norm"), later("output"))
 """The parts of a network that are named in words; the others by their cell and number."""
 
 
 def facts(folder: Path) -> dict[str, Any]:
-    """What a model folder says of itself."""
+    """What a model folder, or a packed model, says of itself."""
+    from escriba.archive import file_size, has_file
     from escriba.checkpoint import kept_weights, read_config
+    from escriba.packing import kind_of
     from escriba.results import Run
     from escriba.weights import parameters_by_part
 
     config = read_config(folder)
+    weights = folder / "model.safetensors"
+    there = has_file(weights)
     layers = _ngrams(folder, config.vocab_size) if config.model.cell == "counts" else parameters_by_part(config.model, config.vocab_size)
     run = Run.read(folder)
     latest = run.last("progress")
@@ -45,7 +49,8 @@ def facts(folder: Path) -> dict[str, Any]:
         "vocab_size": config.vocab_size,
         "parameters": sum(layers.values()),
         "layers": layers,
-        "bytes": sum(file.stat().st_size for file in folder.glob("model.safetensors")),
+        "bytes": file_size(weights) if there else 0,
+        "weights": kind_of(folder) if there else None,
         "finished": run.finished if run.events else None,  # None: saved by hand, without a training of its own
         "corpus": run.last("begun").get("corpus", {}),
         "steps": closing.get("steps"),
@@ -117,6 +122,8 @@ def show_command(model: str, as_json: bool) -> None:
     head = later("{model}: {size:.1f} MB, finished") if found["finished"] else later("{model}: {size:.1f} MB, unfinished")
     click.echo(tr(head if found["finished"] is not None else later("{model}: {size:.1f} MB, no record of a training"), **named))
     counts, layers = found["cell"] == "counts", found["layers"]
+    if found["weights"] in ("int8", "bf16"):
+        click.echo(tr("weights packed in {kind}", kind=found["weights"]))
     click.echo(f"\n{tr('n-grams') if counts else tr('network')}")
     parts = [tr("{n}-grams", n=n) for n in range(1, len(layers) + 1)] if counts else [tr(part) for part in layers]
     width = max(12, *map(len, [*parts, tr("all")]))
@@ -129,9 +136,12 @@ def show_command(model: str, as_json: bool) -> None:
         else tr("parameters; {symbols:,} symbols of the unit {unit}", **named)
     )
     click.echo(f"  {tr('all'):<{width}} {found['parameters']:>12,} {what}")
-    if isinstance(corpus, dict) and corpus.keys() >= {"characters", "sources", "train_symbols", "held_out_symbols"}:
-        sources = ", ".join(corpus["sources"][:5]) or "Python"
-        click.echo(f"\n{tr('text')}\n  " + tr("{characters:,} characters from {sources}", characters=corpus["characters"], sources=sources))
+    if isinstance(corpus, dict) and corpus.keys() >= {"characters", "train_symbols", "held_out_symbols"}:
+        said = tr("{characters:,} characters", characters=corpus["characters"])
+        if "sources" in corpus:  # a packed model does not say where it was
+            sources = ", ".join(corpus["sources"][:5]) or "Python"
+            said = tr("{characters:,} characters from {sources}", characters=corpus["characters"], sources=sources)
+        click.echo(f"\n{tr('text')}\n  {said}")
         symbols = {"learnt": corpus["train_symbols"], "held_out": corpus["held_out_symbols"]}
         click.echo("  " + tr("{learnt:,} symbols learnt from, {held_out:,} held out", **symbols))
     if found["curve"]:

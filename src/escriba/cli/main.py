@@ -23,6 +23,9 @@ from escriba.training.interrupt import NO_READER
 
 __all__ = ["cli", "main"]
 
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
+"""Before pydantic is loaded: to look for plugins, of which settings have no use, it would read every package that is installed."""
+
 
 class _Entry(NamedTuple):
     group: str
@@ -46,10 +49,11 @@ COMMANDS = {
     "evaluate": _Entry("Read", "evaluate", "Measure models on a whole text: loss, its error, bits per character."),
     "next": _Entry("Read", "next", "Show what may come after a text: bars of the likeliest symbols."),
     "plot": _Entry("Look", "plot", "Draw a model: curve, architecture, embedding, surprisal, next."),
+    "pack": _Entry("Share", "pack", "Pack a model to pass it on: small, in one file."),
     "doctor": _Entry("Care", "doctor", "Check this installation, or a model."),
 }
 """Every command: its group in the help, its module, its sentence."""
-GROUPS = (later("Begin"), later("Make"), later("Write"), later("Read"), later("Look"), later("Care"))
+GROUPS = (later("Begin"), later("Make"), later("Write"), later("Read"), later("Look"), later("Share"), later("Care"))
 """In the order of the help."""
 
 

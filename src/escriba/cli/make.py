@@ -73,6 +73,7 @@ def _train_options(command: Callable[..., Any]) -> Callable[..., Any]:
         setting(ModelSettings, "cell", no_default=True),
         setting(ModelSettings, "hidden_size", metavar="N", no_default=True),
         setting(ModelSettings, "num_layers", metavar="N", no_default=True),
+        click.option("--residual", is_flag=True, default=None, help="Each layer is a block of a residual stack."),
         setting(ModelSettings, "window", metavar="N"),
         click.option("--codes", "codes", is_flag=True, default=None, help="ngram: each symbol enters as its id, one number."),
         setting(ModelSettings, "order", metavar="N", no_default=True),

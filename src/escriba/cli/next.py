@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import click
 
-from escriba.cli.options import json_option, print_json
+from escriba.cli.options import engine_options, json_option, print_json, tell_precision
 from escriba.cli.write import notes_on_stderr
 from escriba.language import tr
 
@@ -20,8 +20,11 @@ __all__ = ["next_command"]
 @click.option("--top", default=10, show_default=True, metavar="N", type=click.IntRange(1), help="So many of the likeliest symbols.")
 @click.option("--plot", "file", metavar="FILE", help="Draw them into FILE: .png, .svg or .pdf.")
 @click.option("--at", metavar="MOMENT", help="Weights of an earlier moment that was kept, such as epoch:3.")
+@engine_options(writes=True)
 @json_option
-def next_command(model: str, context: str, top: int, file: str | None, at: str | None, as_json: bool) -> None:
+def next_command(
+    model: str, context: str, top: int, file: str | None, at: str | None, precision: str, threads: int | None, as_json: bool
+) -> None:  # fmt: skip
     """Show what may come after CONTEXT ('' is the beginning): a bar, the probability and the logit of each symbol.
 
     The probabilities are the model's own: no temperature, nothing left out.
@@ -33,12 +36,14 @@ def next_command(model: str, context: str, top: int, file: str | None, at: str |
     """
     import escriba.api
 
+    loaded = escriba.api.load(model, at=at, precision=precision, threads=threads)
     with notes_on_stderr():
-        found = escriba.api.load(model, at=at).next(context)
+        found = loaded.next(context)
     if file is not None:
         found.plot(file, n=min(top, len(found.symbols)))
         click.echo(tr("drawn: {file}", file=file), err=True)
     if as_json:
-        print_json(found.as_dict(top))
+        print_json({**found.as_dict(top), "precision": loaded.engine_for_writing().precision})
         return
     click.echo(found.bars(top))
+    tell_precision(loaded.engine_for_writing())

@@ -13,11 +13,25 @@ from typing import Any
 import click
 
 from escriba.cli.spoken import Composed
+from escriba.engine.opening import MOST_THREADS, PRECISIONS, checked_precision
 from escriba.errors import SettingsError, near_name
-from escriba.language import tr
+from escriba.language import later, tr
 from escriba.settings import ModelSettings, SampleSettings, Settings, TextSettings, TrainSettings, field_help, from_typed, near_setting
 
-__all__ = ["given", "json_option", "parse_sets", "print_json", "setting", "text_options"]
+if typing.TYPE_CHECKING:
+    from escriba.engine.protocol import Engine
+
+__all__ = [
+    "engine_options",
+    "given",
+    "json_option",
+    "parse_sets",
+    "print_json",
+    "sampling_options",
+    "setting",
+    "tell_precision",
+    "text_options",
+]
 
 SECTIONS: dict[str, type[Settings]] = {"text": TextSettings, "model": ModelSettings, "train": TrainSettings}
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -109,3 +123,36 @@ def sampling_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for name, metavar in reversed(metavars.items()):
         command = setting(SampleSettings, name, metavar=metavar)(command)
     return command
+
+
+def engine_options(*, writes: bool) -> Decorator:
+    """The options of how a model runs, shared by all that use one: they are what `load` takes.
+
+    Args:
+        writes: whether the command writes, and so may be rounded unless a person asks otherwise.
+    """
+    usual = (
+        later("Of the large products; float32 is exact. [default: auto: int8 where there are native kernels]")
+        if writes
+        else later("Of the large products; float32 is exact. [default: auto: float32]")
+    )
+
+    def typed(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
+        return checked_precision(value)
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        command = click.option(
+            "--threads", type=click.IntRange(1, MOST_THREADS), metavar="N", help="Threads of the processor. [default: as many as help]"
+        )(command)
+        return click.option("--precision", default="auto", callback=typed, metavar="|".join(PRECISIONS), help=usual)(command)
+
+    return add
+
+
+def tell_precision(engine: Engine) -> None:
+    """Says on standard error that the numbers are rounded, and how they are not, if they are."""
+    if engine.precision not in ("float32", "float64"):
+        from escriba._native import level
+
+        told = tr("precision {precision} (native, {level}): --precision float32 is exact", precision=engine.precision, level=level())
+        click.echo(told, err=True)

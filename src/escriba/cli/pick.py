@@ -13,6 +13,7 @@ from typing import get_args
 
 import click
 
+from escriba.cli.options import engine_options, tell_precision
 from escriba.cli.write import notes_on_stderr, opened, prompt_from
 from escriba.errors import EscribaError, SettingsError
 from escriba.inference.picking import Choice, Kind, Picker
@@ -51,15 +52,16 @@ _KINDS = {"symbol": later("symbol"), "word": later("word"), "line": later("line"
 @click.option("--temperature", type=float, metavar="T", help="With which lines are drawn. [default: 0.8]")
 @click.option("--seed", type=click.IntRange(0), metavar="N", help="The same seed draws the same lines. [default: another one each time]")
 @click.option("--at", metavar="MOMENT", help="Weights of an earlier moment that was kept, such as epoch:3.")
+@engine_options(writes=True)
 @click.option("-o", "--out", metavar="FILE", help="Write the text into a file instead of standard output.")
 def write_command(
     model: str, prompt: str, prompt_file: str | None, by: Kind, most: int, temperature: float | None, seed: int | None, at: str | None,
-    out: str | None,
+    precision: str, threads: int | None, out: str | None,
 ) -> None:  # fmt: skip
     """Write a text with a model: it offers symbols, words or lines, and you pick.
 
-    MODEL is a folder, or a name under models/. Symbols and words are the likeliest, lines are drawn. Choices and talk go to standard
-    error, the finished text to standard output.
+    MODEL is a folder, a packed file, or a name under models/. Symbols and words are the likeliest, lines are drawn. Choices and talk go
+    to standard error, the finished text to standard output.
 
     \b
     escriba write book -p "The old "
@@ -69,7 +71,7 @@ def write_command(
 
     if prompt_file == "-":
         raise SettingsError(tr("--prompt-file -: you pick from standard input"), expected=tr("a file, or --prompt"))
-    loaded = escriba.api.load(model, at=at)
+    loaded = escriba.api.load(model, at=at, precision=precision, threads=threads)
     settings = SampleSettings() if temperature is None else SampleSettings(temperature=temperature)
     text = prompt if prompt_file is None else prompt_from(prompt_file)
     picker = Picker(loaded.writer(text, seed=seed, temperature=settings.temperature), kind=by, most=most)
@@ -77,6 +79,7 @@ def write_command(
         sys.stdin.reconfigure(encoding="utf-8-sig", errors="replace")
     sink = None if out is None else opened(out)
     click.echo(tr(_KEYS), err=True)
+    tell_precision(loaded.engine_for_writing())
     for notice in picker.notices:
         click.echo(tr("note: {note}", note=notice), err=True)
     try:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import click
 
-from escriba.cli.options import json_option, print_json
+from escriba.cli.options import engine_options, json_option, print_json, tell_precision
 from escriba.cli.score import figures_of, print_conventions
 from escriba.cli.write import notes_on_stderr
 from escriba.errors import TextError
@@ -23,8 +23,12 @@ __all__ = ["rank_command"]
 @click.option("--after", default="", help="A context that is read before each and not scored.")
 @click.option("--top", type=click.IntRange(1), metavar="N", help="Show only the N likeliest. [default: all]")
 @click.option("--at", metavar="MOMENT", help="Weights of an earlier moment that was kept, such as epoch:3.")
+@engine_options(writes=False)
 @json_option
-def rank_command(model: str, texts: tuple[str, ...], word: str | None, after: str, top: int | None, at: str | None, as_json: bool) -> None:
+def rank_command(
+    model: str, texts: tuple[str, ...], word: str | None, after: str, top: int | None, at: str | None, precision: str, threads: int | None,
+    as_json: bool,
+) -> None:  # fmt: skip
     """Rank texts by their log-likelihood, the likeliest first; - reads them from standard input, one a line.
 
     Compare texts of like length: each symbol more makes a text less likely.
@@ -38,14 +42,15 @@ def rank_command(model: str, texts: tuple[str, ...], word: str | None, after: st
 
     if (word is None) == (not texts):
         raise click.UsageError(tr("give several TEXTs (- is standard input), or --permutations WORD, and not both"))
-    loaded = escriba.api.load(model, at=at)
+    loaded = escriba.api.load(model, at=at, precision=precision, threads=threads)
     with notes_on_stderr():
         ranked = loaded.rank(_given(texts), after) if word is None else loaded.permutations(word, after)
     word = None if word is None else loaded.tokenizer.normalize(word)
     place = next((number for number, score in enumerate(ranked, 1) if score.text == word), None)
     shown = ranked[:top]
     if as_json:
-        rows = [{"rank": number, "text": score.text, **figures_of(score)} for number, score in enumerate(shown, 1)]
+        exact = {"precision": loaded.engine.precision}
+        rows = [{"rank": number, "text": score.text, **figures_of(score), **exact} for number, score in enumerate(shown, 1)]
         print_json([row | {"given": row["text"] == word} for row in rows] if word is not None else rows)
     else:
         for number, score in enumerate(shown, 1):
@@ -54,6 +59,8 @@ def rank_command(model: str, texts: tuple[str, ...], word: str | None, after: st
     if place is not None:
         click.echo(tr("{word!r} is number {place:,} of {orders:,} orders", word=word, place=place, orders=len(ranked)), err=True)
     print_conventions(shown)
+    if not as_json:
+        tell_precision(loaded.engine)
 
 
 def _given(texts: tuple[str, ...]) -> list[str]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from escriba.cli.options import json_option, print_json
+from escriba.cli.options import engine_options, json_option, print_json, tell_precision
 from escriba.cli.texts import fetch_first
 from escriba.cli.write import notes_on_stderr
 from escriba.language import tr
@@ -44,10 +44,11 @@ BAR_EVERY = 64
 @click.option("--typical", type=float, metavar="SHARE", help="Also say whether each text is typical, where SHARE of typical ones may fail.")
 @click.option("--encoding", metavar="NAME", help="Encoding of FILE. [default: utf-8; of a known text its own]")
 @click.option("--at", metavar="MOMENT", help="Weights of an earlier moment that was kept, such as epoch:3.")
+@engine_options(writes=False)
 @json_option
 def score_command(
     model: str, file: str | None, texts: tuple[str, ...], after: str, per_line: bool, carry: bool, symbols: bool, top: int, eos: bool,
-    typical: float | None, encoding: str | None, at: str | None, as_json: bool,
+    typical: float | None, encoding: str | None, at: str | None, precision: str, threads: int | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Score a text: log-likelihood in nats, bits per character; closer to 0, and fewer bits, is likelier.
 
@@ -72,7 +73,7 @@ def score_command(
     for flag, given, needed, there in (("--carry", carry, "--per-line", per_line), ("--top", top > 0, "--symbols", symbols)):
         if given and not there:
             raise click.UsageError(tr("{flag} goes with {needed}", flag=flag, needed=needed))
-    loaded = escriba.api.load(model, at=at)
+    loaded = escriba.api.load(model, at=at, precision=precision, threads=threads)
     if per_line:
         _print_lines(loaded, str(file), encoding, {"after": after, "carry": carry, "eos": eos}, as_json)
         return
@@ -82,7 +83,8 @@ def score_command(
             scores.append(loaded.score(text, after, eos=eos, top=top))
     verdicts = [] if typical is None else [loaded.is_typical(score.text, typical) for score in scores]
     if as_json:
-        figures = [figures_of(score) | ({"by_symbol": symbols_of(loaded, score)} if symbols else {}) for score in scores]
+        exact = {"precision": loaded.engine.precision}
+        figures = [figures_of(score) | exact | ({"by_symbol": symbols_of(loaded, score)} if symbols else {}) for score in scores]
         for figure, verdict in zip(figures, verdicts, strict=False):
             figure["typical"] = verdict.as_dict()
         print_json(figures[0] if len(figures) == 1 else figures)
@@ -106,6 +108,7 @@ def score_command(
         if symbols:
             _print_table(loaded, score)
     print_conventions(scores)
+    tell_precision(loaded.engine)
 
 
 def print_conventions(scores: Iterable[Score]) -> None:
@@ -165,12 +168,14 @@ def _print_lines(model: Model, file: str, encoding: str | None, way: dict[str, A
                     click.echo(tr("convention: {convention}", convention=score.convention), err=True)
                     said = True
                 if as_json:
-                    print_json(score.as_dict())
+                    print_json({**score.as_dict(), "precision": model.engine.precision})
                 else:
                     bits = "" if score.bits_per_char is None else f"{score.bits_per_char:.6f}"
                     click.echo(f"{score.log_likelihood:.6f}\t{bits}\t{score.symbols}\t{score.text}")
                 if score.line % BAR_EVERY == 0:
                     move()
+        if not as_json:
+            tell_precision(model.engine)
     finally:
         for note in dict.fromkeys(note for one in found for note in one.notes):
             click.echo(tr("note: {note}", note=note), err=True)

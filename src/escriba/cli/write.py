@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 from click.core import ParameterSource
 
-from escriba.cli.options import given, json_option, print_json, sampling_options
+from escriba.cli.options import engine_options, given, json_option, print_json, sampling_options, tell_precision
 from escriba.errors import SettingsError, TextError
 from escriba.language import tr
 from escriba.settings import SampleSettings
@@ -100,6 +100,7 @@ def _temperatures(ctx: click.Context, parameter: click.Parameter, value: str | N
 @click.option("--stop", multiple=True, help="End before this string; may be given several times. \\n is a line's end.")
 @click.option("--no-prompt", is_flag=True, help="Print the continuation only.")
 @click.option("--at", metavar="MOMENT", help="Weights of an earlier moment that was kept, such as epoch:3.")
+@engine_options(writes=True)
 @click.option("-o", "--out", metavar="FILE", help="Write into a file instead of standard output.")
 @json_option
 @click.pass_context
@@ -107,11 +108,11 @@ def generate_command(
     ctx: click.Context, /, model: str, prompts: tuple[str, ...], prompt_file: str | None, label: str | None, begins: str | None,
     length: int | None, samples: int, temperatures: tuple[float, ...], beam: int | None, length_penalty: float | None, unique: bool,
     min_length: int | None, max_length: int | None, novel: bool, against: tuple[str, ...], seed: int | None, stop: tuple[str, ...],
-    no_prompt: bool, at: str | None, out: str | None, as_json: bool, **sampling: Any,
+    no_prompt: bool, at: str | None, precision: str, threads: int | None, out: str | None, as_json: bool, **sampling: Any,
 ) -> None:  # fmt: skip
     """Write text with a model.
 
-    MODEL is a folder, or a name under models/.
+    MODEL is a folder, a packed file, or a name under models/.
 
     \b
     escriba generate book --prompt "Once upon a time"
@@ -123,7 +124,7 @@ def generate_command(
     import escriba.api
     from escriba.inference.reading import fresh_seed
 
-    loaded = escriba.api.load(model, at=at)
+    loaded = escriba.api.load(model, at=at, precision=precision, threads=threads)
     texts = [*prompts, prompt_from(prompt_file)] if prompt_file is not None else list(prompts) or [""]
     texts = texts if label is None else [loaded.labelled(label, text) for text in texts]
     stops = tuple(one.replace("\\n", "\n").replace("\\t", "\t") for one in stop)
@@ -155,6 +156,7 @@ def generate_command(
                 click.echo(piece, nl=False, file=sink)
             click.echo(file=sink)
             click.echo(tr("seed {seed}", seed=seed), err=True)
+            tell_precision(loaded.engine_for_writing())
             return
         if length is None and (max_length is None or beam is not None):
             met = tr("--length none with several texts, --json, --unique, --min-length or --novel")
@@ -172,7 +174,8 @@ def generate_command(
                     values = {**options, **wanted, **given({"temperature": temperature})}
                     blocks.append((temperature, loaded.generate(texts, length, samples=samples, seed=seed, **values)))
         if as_json:
-            print_json({"texts": [{**made.as_dict(), "temperature": t} for t, block in blocks for made in block]})
+            made_so = {"precision": loaded.engine_for_writing().precision}
+            print_json({"texts": [{**made.as_dict(), "temperature": t} for t, block in blocks for made in block], **made_so})
         else:
             _print(blocks, sink, no_prompt=no_prompt, may_be_lines=loaded.tokenizer.eos_id is not None or "\n" in stops)
     finally:
@@ -180,6 +183,8 @@ def generate_command(
             sink.close()
     if beam is None and not as_json:
         click.echo(tr("seed {seed}", seed=seed), err=True)
+    if not as_json:
+        tell_precision(loaded.engine_for_writing())
     if not any(block for _, block in blocks):
         ctx.exit(1)  # a note has said why
 

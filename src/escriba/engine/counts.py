@@ -49,6 +49,8 @@ class CountsEngine(Engine):
         CheckpointError: the arrays are not those of a model that counts.
     """
 
+    precision = "float64"
+
     def __init__(self, settings: ModelSettings, vocab_size: int, weights: Mapping[str, np.ndarray]) -> None:
         counts, discounts = _checked(settings, weights)
         self.settings, self.vocab_size = settings, vocab_size
@@ -155,7 +157,7 @@ class CountsEngine(Engine):
             found_BT = self.ngrams.child(nodes_BT, targets_BT, level)
             # the probability so far is of a shorter context: it is replaced by the n-gram's own, or else shrinks
             shrunk_BT = probs_BT * self.gamma[nodes_BT] if level else probs_BT
-            probs_BT = np.where(found_BT >= 0, self.prob[found_BT - 1], np.where(is_context, shrunk_BT, probs_BT))
+            probs_BT = np.where(found_BT >= 0, self.prob[np.maximum(found_BT, 1) - 1], np.where(is_context, shrunk_BT, probs_BT))
         return np.asarray(np.log(probs_BT))
 
     def _log_probs(self, nodes_N: Ids) -> Floats:

@@ -85,6 +85,8 @@ class Engine(abc.ABC):
 
     vocab_size: int
     """Symbols in the vocabulary, V."""
+    precision: str = "float32"
+    """Of the large products: "float32", "bf16" or "int8"; "float64" of an n-gram that counts."""
 
     @abc.abstractmethod
     def initial_state(self, batch_size: int) -> State:

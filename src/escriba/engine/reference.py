@@ -21,7 +21,7 @@ from escriba.engine.protocol import Array, Engine, State
 from escriba.errors import SettingsError
 from escriba.language import later, tr
 from escriba.settings import ModelSettings
-from escriba.weights import state_specs, tensor_specs
+from escriba.weights import has_entry, state_specs, tensor_specs
 
 __all__ = ["ReferenceEngine"]
 
@@ -31,17 +31,34 @@ _TABLE_BYTES = 2**24
 _LONGEST_DOT = 8192
 """Longest dot product that is left to BLAS at once: OpenBLAS gives those over 10,000 to several threads."""
 
+_NORM_EPSILON = 1e-6
+"""Added to the mean square by which a residual stack's vectors are divided."""
+
 _RowState = tuple[Array, ...]
 """The state of one layer for one row: vectors as long as `weights.state_specs` says."""
 
 
 class _Layer(NamedTuple):
-    """The weights of one layer."""
+    """The weights of one cell."""
 
     weight_ih: Array  # (G, width of what enters)
-    weight_hh: Array  # (G, H); ngram: (G, numbers of the state), the columns that meet what entered before
     bias_ih: Array  # (G,): the only bias, unless the cell has two
+    weight_hh: Array  # (G, H); ngram: (G, numbers of the state), the columns that meet what entered before; none: (G, 0)
     bias_hh: Array | None  # (G,)
+    decay: Array | None  # (H,): hawk's
+
+
+class _Block(NamedTuple):
+    """The weights of one block of a residual stack, but for its cell's."""
+
+    norm: Array  # (H,)
+    weight_in: Array  # (2 H, H): values, then gates
+    conv_weight: Array | None  # (H, symbols seen)
+    conv_bias: Array | None  # (H,)
+    weight_out: Array  # (H, H)
+    mlp_norm: Array | None  # (H,)
+    weight_up: Array | None  # (2 M, H): values, then gates
+    weight_down: Array | None  # (H, M)
 
 
 def _astray_later() -> np.errstate:
@@ -62,6 +79,11 @@ def _product(matrix: Array, vector: Array) -> Array:
 def _sigmoid(x: Array) -> Array:
     half: Array = np.tanh(0.5 * x)  # the logistic function, in a form that cannot overflow
     return 0.5 * half + 0.5
+
+
+def _named(arrays: Mapping[str, Array], at: int) -> dict[str, Array]:
+    """The tensors of the layer with this number, by the last part of their names."""
+    return {name.rpartition(".")[2]: array for name, array in arrays.items() if name.startswith(f"layers.{at}.")}
 
 
 _ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = {"tanh": np.tanh, "relu": lambda x: np.maximum(x, 0), "sigmoid": _sigmoid}
@@ -99,13 +121,42 @@ def _lstm(x_G: Array, state: _RowState, layer: _Layer, model: ModelSettings) -> 
     return o * np.tanh(c), c
 
 
+def _mingru(x_G: Array, state: _RowState, layer: _Layer, model: ModelSettings) -> _RowState:
+    """h' = h + z (n - h); n is not squashed. Source: Feng et al. 2024, in linear space."""
+    (h,) = state
+    z, n = _sigmoid(x_G[: len(h)]), x_G[len(h) :]
+    return (h + z * (n - h),)
+
+
 _CELLS: Mapping[str, Callable[[Array, _RowState, _Layer, ModelSettings], _RowState]] = {
-    "rnn": _rnn, "gru": _gru, "lstm": _lstm, "ngram": _rnn,
+    "rnn": _rnn, "gru": _gru, "lstm": _lstm, "mingru": _mingru, "ngram": _rnn,
 }  # fmt: skip
 """Each cell: (W_ih x + bias, state, weights, shape) -> new state, of which the first vector is the output.
 
 An ngram has the equation of the rnn, but its state is what entered before, not what it gave. Source: Bengio et al. 2003.
+Hawk's equation has x itself in it: see `_hawk`.
 """
+
+
+def _hawk(x: Array, x_G: Array, state: _RowState, layer: _Layer) -> _RowState:
+    """h' = a h + sqrt(1 - a^2) (i x), a = exp(-8 softplus(decay) r). Source: De et al. 2024, the RG-LRU, equations 1 to 4."""
+    (h,) = state
+    assert layer.decay is not None
+    r, i = _sigmoid(x_G[: len(h)]), _sigmoid(x_G[len(h) :])
+    log_a = -8 * np.logaddexp(0, layer.decay) * r
+    return (np.exp(log_a) * h + np.sqrt(-np.expm1(2 * log_a)) * (i * x),)
+
+
+def _normed(x: Array, weight: Array) -> Array:
+    """x / sqrt(mean(x^2) + epsilon), number by number times the weight. Source: Zhang and Sennrich 2019."""
+    normed: Array = x / np.sqrt(np.mean(x * x) + x.dtype.type(_NORM_EPSILON)) * weight
+    return normed
+
+
+def _gated(product: Array) -> Array:
+    """The first half of a product times silu of the second. Source: Shazeer 2020."""
+    value, gate = np.split(product, 2)
+    return value * (gate * _sigmoid(gate))
 
 
 class ReferenceEngine(Engine):
@@ -129,8 +180,11 @@ class ReferenceEngine(Engine):
             raise SettingsError(tr("the weights hold no vector 'output.bias'"), expected=tr("the tensors of {cell}", cell=model.cell))
         self.vocab_size = len(weights["output.bias"])
         arrays = self._checked(weights)
-        self._layers = [self._layer(arrays, at) for at in range(model.num_layers)]
+        self._layers = [self._layer(_named(arrays, at)) for at in range(model.num_layers)]
+        self._blocks = [self._block(_named(arrays, at)) for at in range(model.num_layers)] if model.residual else []
         self._embedding_VE = np.arange(self.vocab_size, dtype=self.dtype)[:, None] if model.codes else arrays.get("embedding.weight")
+        self._entry_HE = arrays["entry.weight"] if has_entry(model) else None
+        self._norm_H = arrays["norm.weight"] if model.residual else None
         self._output_VH = arrays["embedding.weight" if model.tied else "output.weight"]
         self._output_bias_V = arrays["output.bias"]
         self._table_VG = self._input_table()
@@ -149,24 +203,32 @@ class ReferenceEngine(Engine):
                 raise SettingsError(tr(met, name=spec.name, shape=shape), expected=tr("the shape {shape}", shape=spec.shape))
         return {spec.name: np.ascontiguousarray(weights[spec.name], dtype=self.dtype) for spec in specs}
 
-    def _layer(self, arrays: Mapping[str, Array], at: int) -> _Layer:
-        """The weights of the layer with this number; an ngram's matrix is parted into what meets the state and what meets the input."""
-        named = {name.rpartition(".")[2]: array for name, array in arrays.items() if name.startswith(f"layers.{at}.")}
+    def _layer(self, named: Mapping[str, Array]) -> _Layer:
+        """The weights of a cell; an ngram's matrix is parted into what meets the state and what meets the input."""
+        now, before = named["weight_ih"], named.get("weight_hh", np.empty((len(named["weight_ih"]), 0), self.dtype))
         if self.model.cell == "ngram":
-            width = named["weight_ih"].shape[1] // self.model.window
-            before, now = np.hsplit(named["weight_ih"], [named["weight_ih"].shape[1] - width])
-            return _Layer(np.ascontiguousarray(now), np.ascontiguousarray(before), named["bias"], None)
-        return _Layer(named["weight_ih"], named["weight_hh"], named["bias_ih" if "bias_ih" in named else "bias"], named.get("bias_hh"))
+            before, now = np.hsplit(now, [now.shape[1] - now.shape[1] // self.model.window])
+        bias = named["bias_ih" if "bias_ih" in named else "bias"]
+        return _Layer(np.ascontiguousarray(now), bias, np.ascontiguousarray(before), named.get("bias_hh"), named.get("decay"))
+
+    def _block(self, named: Mapping[str, Array]) -> _Block:
+        """The weights around a cell."""
+        return _Block(**{name: named.get(name) for name in _Block._fields})  # type: ignore[arg-type]  # what must be there is there
 
     def _input_table(self) -> Array | None:
-        """The first layer's input product of every symbol, (V, G), or None where the table would be large."""
-        layer = self._layers[0]
+        """The first product of every symbol, the first layer's or the entry's, (V, G); None where there is none, or it would be large."""
+        if not self.model.residual:
+            matrix, bias = self._layers[0].weight_ih, self._layers[0].bias_ih
+        elif self._entry_HE is not None:
+            matrix, bias = self._entry_HE, np.zeros(1, self.dtype)
+        else:
+            return None
         if self._embedding_VE is None:  # one-hot: the product is a column of the matrix
-            return np.ascontiguousarray(layer.weight_ih.T + layer.bias_ih)
-        if self.vocab_size * len(layer.weight_ih) * self.dtype.itemsize > _TABLE_BYTES:
+            return np.ascontiguousarray(matrix.T + bias)
+        if self.vocab_size * len(matrix) * self.dtype.itemsize > _TABLE_BYTES:
             return None
         with _astray_later():
-            return np.stack([_product(layer.weight_ih, e) + layer.bias_ih for e in self._embedding_VE])
+            return np.stack([_product(matrix, e) + bias for e in self._embedding_VE])
 
     def initial_state(self, batch_size: int) -> State:
         """Zeros. See `Engine.initial_state`."""
@@ -207,24 +269,56 @@ class ReferenceEngine(Engine):
         return after
 
     def _row_step(self, token: int, row: list[_RowState]) -> tuple[Array, list[_RowState]]:
-        """One symbol through all layers of one row: the last layer's output, and the new state."""
-        cell = _CELLS[self.model.cell]
+        """One symbol through all layers of one row: what the output meets, and the new state."""
         new: list[_RowState] = []
-        x: Array | None = None
-        for layer, before in zip(self._layers, row, strict=True):
-            if x is None and self._table_VG is not None:
-                x_G = self._table_VG[token]
-            else:
-                x_G = _product(layer.weight_ih, self._input(token) if x is None else x) + layer.bias_ih
-            after = cell(x_G, before, layer, self.model)
-            if self.model.cell == "ngram":
-                entered = self._input(token) if x is None else x
-                new.append((np.concatenate([before[0], entered])[len(entered) :],))
-            else:
+        x = self._input(token)
+        if self._norm_H is not None:
+            if self._entry_HE is not None:
+                x = _product(self._entry_HE, x) if self._table_VG is None else self._table_VG[token]
+            for layer, block, before in zip(self._layers, self._blocks, row, strict=True):
+                x, after = self._block_step(layer, block, x, before)
                 new.append(after)
-            x = after[0]
-        assert x is not None  # there is a layer
+            return _normed(x, self._norm_H), new
+        for layer, before in zip(self._layers, row, strict=True):
+            x_G = None if new or self._table_VG is None else self._table_VG[token]
+            x, after = self._cell_step(layer, x, x_G, before)
+            new.append(after)
         return x, new
+
+    def _cell_step(self, layer: _Layer, x: Array, x_G: Array | None, before: _RowState) -> tuple[Array, _RowState]:
+        """One symbol through one cell: its output, and its new state; W_ih x + b may be known already."""
+        x_G = _product(layer.weight_ih, x) + layer.bias_ih if x_G is None else x_G
+        if self.model.cell == "hawk":
+            after = _hawk(x, x_G, before, layer)
+            return after[0], after
+        after = _CELLS[self.model.cell](x_G, before, layer, self.model)
+        if self.model.cell == "ngram":
+            return after[0], (np.concatenate([before[0], x])[len(x) :],)
+        return after[0], after
+
+    def _block_step(self, layer: _Layer, block: _Block, x: Array, before: _RowState) -> tuple[Array, _RowState]:
+        """One symbol through one block of a residual stack: x with the block's branches added, and its new state.
+
+        Source: the order of norm, convolution, cell, gate and MLP is Griffin's, De et al. 2024.
+        """
+        value, gate = np.split(_product(block.weight_in, _normed(x, block.norm)), 2)
+        tail: _RowState = ()
+        if block.conv_weight is not None:
+            assert block.conv_bias is not None
+            if block.conv_weight.shape[1] > 1:
+                *of_cell, seen = before
+                before, seen = tuple(of_cell), np.concatenate([seen, value])
+                tail = (seen[len(value) :],)
+            else:
+                seen = value
+            value = block.conv_bias + np.vecdot(block.conv_weight, np.ascontiguousarray(seen.reshape(-1, len(value)).T))
+        h, after = self._cell_step(layer, value, None, before)
+        x = x + _product(block.weight_out, h * (gate * _sigmoid(gate)))
+        if block.mlp_norm is not None:
+            assert block.weight_up is not None
+            assert block.weight_down is not None
+            x = x + _product(block.weight_down, _gated(_product(block.weight_up, _normed(x, block.mlp_norm))))
+        return x, after + tail
 
     def _input(self, token: int) -> Array:
         """What enters the first layer."""

@@ -10,6 +10,7 @@ Exempt from one law: PyTorch's matrix products may give other last bits in anoth
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -28,19 +29,29 @@ _MOST_NUMBERS = 2**22
 """Numbers in the logits, or in the gates, of one piece of `read`: 16 MB in float32, far under the 64 MB that must never be passed."""
 
 
+class _Turn:
+    """Who changes a network's mode holds the lock: one for all networks, so that an engine can be copied and pickled."""
+
+    lock = threading.Lock()
+
+
 class TorchEngine(Engine):
     """A live `LanguageModel` behind the protocol of engines.
 
     It follows the network: what the network has learnt meanwhile shows in the next call. Nothing is learnt or dropped in a call, and
-    the network's training mode is as it was before.
+    the network's training mode is as it was before. Many threads may use one engine at once.
 
     Args:
         net: the network, on whatever device.
+        threads: of the processor while it runs; None: as many as PyTorch has.
     """
 
-    def __init__(self, net: LanguageModel) -> None:
+    def __init__(self, net: LanguageModel, threads: int | None = None) -> None:
         self.net = net
         self.vocab_size = net.vocab_size
+        self.threads = threads
+        self._running_now = 0
+        self._learning: list[torch.nn.Module] = []
 
     def initial_state(self, batch_size: int) -> State:
         """The network's own. See `Engine.initial_state`."""
@@ -96,16 +107,25 @@ class TorchEngine(Engine):
 
     @contextlib.contextmanager
     def _running(self) -> Iterator[None]:
-        """No gradients, no dropout; afterwards every part of the network is in the mode in which it was."""
-        learning = [module for module in self.net.modules() if module.training]
-        for module in learning:
-            module.training = False
+        """No gradients, no dropout; afterwards every part of the network is in the mode in which it was, and PyTorch has its threads."""
+        with _Turn.lock:  # of several threads the first one in changes the mode, and the last one out brings it back
+            self._running_now += 1
+            self._learning += [module for module in self.net.modules() if module.training]
+            for module in self._learning:
+                module.training = False
+        threads = torch.get_num_threads()
         try:
+            if self.threads is not None:
+                torch.set_num_threads(self.threads)
             with torch.inference_mode():
                 yield
         finally:
-            for module in learning:
-                module.training = True
+            if self.threads is not None:
+                torch.set_num_threads(threads)
+            with _Turn.lock:
+                self._running_now -= 1
+                while not self._running_now and self._learning:
+                    self._learning.pop().training = True
 
     def _to_torch(self, array: npt.NDArray[np.generic]) -> torch.Tensor:
         # A copy: PyTorch may neither share memory with a state that must stay as it is, nor wrap one that is read-only.

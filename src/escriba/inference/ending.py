@@ -10,6 +10,9 @@ import copy
 from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
+
+from escriba.engine.protocol import Ids
 from escriba.errors import SettingsError
 from escriba.language import tr
 from escriba.text.vocabulary import IncrementalDecoder
@@ -81,7 +84,7 @@ class Ending:
             self.count = self._dropped + len(self._ends)
             self._held = ""
             return text
-        kept = self._stop_begun()
+        kept = self._begins_stop(text)
         self._held = text[len(text) - kept :]
         shown += len(text) - kept
         passed = bisect.bisect_left(self._ends, shown)
@@ -89,6 +92,52 @@ class Ending:
             self._dropped += passed
             del self._ends[:passed]
         return text[: len(text) - kept]
+
+    def take(self, ids: Ids) -> tuple[str, int]:
+        """Takes ids one after another until the text ends: just what `push` does with each, but as many at once as cannot end it.
+
+        Args:
+            ids: integers, (N,).
+
+        Returns:
+            What may now be shown, and how many of the ids were taken: all, unless the text ended before.
+        """
+        pieces, at, try_many = [], 0, True
+        while at < len(ids) and self.finished is None:
+            found = self._at_once(ids[at:]) if try_many and not self._held else None
+            if found is None:
+                try_many = try_many and self._held != ""
+                found = self.push(int(ids[at])), 1
+            pieces.append(found[0])
+            at += found[1]
+        return "".join(pieces), at
+
+    def _at_once(self, ids: Ids) -> tuple[str, int] | None:
+        """The text of some first ids after which it certainly goes on and nothing is held back, and how many; None: none are found."""
+        most = len(ids) if self._length is None else min(len(ids), self._length - self.characters - 1)
+        if self._eos_id is not None and (ends := np.flatnonzero(ids[: max(0, most)] == self._eos_id)).size:
+            most = int(ends[0])
+        while most > 1:
+            decoder = self._decoder.copy()
+            if decoder.holds_back:
+                text = decoder.push(ids[: most - 1])
+                last = decoder.push(ids[most - 1 : most])
+                text += last
+            else:
+                text = last = decoder.push(ids[:most])
+            if self._length is not None and self.characters + len(text) >= self._length:
+                most //= 2  # symbols of several characters
+            elif not last:
+                most -= 1  # within a character: the end of what is shown must be the end of an id
+            elif any(stop in text for stop in self._stop) or self._begins_stop(text):
+                return None
+            else:
+                self._decoder = decoder
+                self.characters += len(text)
+                self._dropped += len(self._ends) + most - 1
+                self._ends = [self.characters]
+                return text, most
+        return None
 
     def copy(self) -> Ending:
         """An independent one that has seen the same."""
@@ -125,11 +174,11 @@ class Ending:
         self._held = ""
         return piece
 
-    def _stop_begun(self) -> int:
-        """How many characters at the end of the held text may be the beginning of a stop string."""
-        longest = min(len(self._held), max(map(len, self._stop), default=0) - 1)
+    def _begins_stop(self, text: str) -> int:
+        """How many characters at the end of a text may be the beginning of a stop string."""
+        longest = min(len(text), max(map(len, self._stop), default=0) - 1)
         for size in range(longest, 0, -1):
-            if any(stop.startswith(self._held[-size:]) for stop in self._stop):  # none is complete: that was looked for before
+            if any(stop.startswith(text[-size:]) for stop in self._stop):  # none is complete: that was looked for before
                 return size
         return 0
 

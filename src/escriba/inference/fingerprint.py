@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from escriba.archive import file_size, has_file
 from escriba.errors import CheckpointError
 from escriba.inference.lines import lines_in
 from escriba.language import tr
@@ -75,7 +76,7 @@ def load_fingerprint(folder: Path) -> Hashes | None:
         CheckpointError: the file is damaged, of another model or of a newer version.
     """
     path = folder / FINGERPRINT
-    if not path.exists():
+    if not has_file(path):
         return None
     try:
         return _read(path)
@@ -85,7 +86,7 @@ def load_fingerprint(folder: Path) -> Hashes | None:
 
 
 def _read(path: Path) -> Hashes:
-    if (size := path.stat().st_size) > MOST_BYTES:
+    if (size := file_size(path)) > MOST_BYTES:
         raise CheckpointError(tr("{path} has {size:,} bytes", path=path, size=size), expected=tr("at most {most:,}", most=MOST_BYTES))
     arrays, metadata = read_tensors(path)
     for name, value in _binding(path.parent).items():

@@ -5,17 +5,19 @@ It does not know where the engine and the tokenizer came from, nor what is done 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from escriba.engine.protocol import Engine, Ids, join_states, state_rows
+from escriba.engine.protocol import Engine, Floats, Ids, State, join_states, state_rows
 from escriba.engine.sampling import draw, filtered
 from escriba.errors import SettingsError
 from escriba.inference.drawing import Drawing
-from escriba.inference.ending import Ending, FinishReason, checked_begins, checked_length, checked_room, checked_stops
-from escriba.inference.reading import Position, Reader, as_texts, fresh_seed, uniform_stream
+from escriba.inference.ending import Ending, checked_begins, checked_length, checked_room, checked_stops
+from escriba.inference.reading import Reader, as_texts, fresh_seed, uniform_stream
+from escriba.inference.written import Generated, Start, Stream
 from escriba.language import tr
 from escriba.settings import SampleSettings
 from escriba.text.tokenizer import Tokenizer
@@ -23,62 +25,22 @@ from escriba.text.tokenizer import Tokenizer
 __all__ = ["Generated", "Generator", "Start", "Stream"]
 
 _FIRST_CHUNK = 16
-"""Symbols a row asked of the engine at once at first, and always in a stream, so that its pieces come soon."""
+"""Symbols a row asked of the engine at once at first."""
 
-_LARGEST_CHUNK = 128
+_SMALLEST_CHUNK = 4
+"""The same of a stream, so that its first piece comes soon; and where texts end soon."""
+
+_LARGEST_CHUNK = 256
 """Symbols a row at once later on."""
+
+_PIECE_S = 0.02
+"""Seconds in which a chunk of a stream must have come for the next one to be larger: its pieces are to come soon."""
+
+_IN_VAIN = 0.25
+"""Share of a chunk's symbols behind the ends of texts from which on the next one is smaller, for they are written in vain."""
 
 _ROWS_AT_ONCE = 256
 """Rows written side by side; the others wait for a place."""
-
-
-@dataclass(frozen=True)
-class Generated:
-    """A text that was written.
-
-    Attributes:
-        prompt: as it was given.
-        text: what was written after it, what it had to begin with included.
-        log_likelihood: nats, of `ids` after the prompt, under the model itself (before bans, temperature and filters); a final
-            ``<eos>`` is not counted. It equals the text's score after the prompt wherever the text, cut into symbols again, gives `ids`:
-            not where its end cuts a word, nor where the model wrote what no text is cut into (two words without a blank between
-            them, bytes that are no character, an accent apart from its letter).
-        seed: of the call.
-        row: the row's number in the call.
-        finish_reason: "stop" before a stop string, "length" at the length, "eos" where the model ended the document.
-        ids: the symbols written. Where a symbol holds several characters, the last one may reach beyond the end of the text.
-        notices: sentences about symbols of the prompt that the model has never seen.
-    """
-
-    prompt: str
-    text: str
-    log_likelihood: float
-    seed: int
-    row: int
-    finish_reason: FinishReason
-    ids: tuple[int, ...]
-    notices: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Start:
-    """A place from which texts are written.
-
-    Attributes:
-        prompt: as it was given.
-        begins: what every text begins with, behind the prompt.
-        position: the place behind both.
-        ids: of both.
-        log_probs: nats, of each symbol of `begins`.
-        notices: sentences about symbols of both that the model has never seen.
-    """
-
-    prompt: str
-    begins: str
-    position: Position
-    ids: Ids
-    log_probs: tuple[float, ...]
-    notices: tuple[str, ...]
 
 
 @dataclass
@@ -87,35 +49,13 @@ class _Row:
 
     number: int
     start: Start
-    position: Position
+    last: int | None  # the id that waits to be read
     uniforms: np.random.Generator
     drawing: Drawing
     ending: Ending
     pieces: list[str] = field(default_factory=list)
     ids: list[int] = field(default_factory=list)
     log_probs: list[float] = field(default_factory=list)
-
-
-class Stream(Iterator[tuple[int, str]]):
-    """Pieces of texts as they are written: an iterator of (row, piece). The pieces of a row join to its whole text.
-
-    A piece is never empty, never holds a part of a stop string or of a character, and is never taken back. A row whose text is
-    empty has no piece.
-
-    Attributes:
-        seed: of the draws, whether chosen or not.
-        notices: sentences about symbols of the prompts that the model has never seen.
-        finished: the rows that have ended, by their number; nothing is kept of a stream without a length, which may go on for ever.
-    """
-
-    def __init__(self, seed: int, notices: tuple[str, ...], finished: dict[int, Generated], pieces: Iterator[tuple[int, str]]) -> None:
-        self.seed = seed
-        self.notices = notices
-        self.finished = finished
-        self._pieces = pieces
-
-    def __next__(self) -> tuple[int, str]:
-        return next(self._pieces)
 
 
 class Generator:
@@ -169,7 +109,7 @@ class Generator:
             SettingsError: a value is out of its range, or nothing is left to draw.
             UnknownSymbolError: a symbol of a prompt is unseen, and the vocabulary has no ``<unk>``.
         """
-        stream = self._begun(prompts, samples, checked_length(length), settings, seed, stop, begins, _LARGEST_CHUNK)
+        stream = self._begun(prompts, samples, checked_length(length), settings, seed, stop, begins, soon=False)
         for _ in stream:
             pass
         return [stream.finished[row] for row in sorted(stream.finished)]
@@ -199,7 +139,7 @@ class Generator:
             SettingsError: as for `generate`.
         """
         finished: dict[int, Generated] = {}
-        for _ in self._pieces(starts, settings, seed, checked_length(length), self._stops(stop), _LARGEST_CHUNK, finished):
+        for _ in self._pieces(starts, settings, seed, checked_length(length), self._stops(stop), False, finished):
             pass
         return [finished[row] for row in sorted(finished)]
 
@@ -244,7 +184,7 @@ class Generator:
             UnknownSymbolError: likewise.
         """
         checked = None if length is None else checked_length(length)
-        return self._begun(prompts, samples, checked, settings, seed, stop, begins, _FIRST_CHUNK)
+        return self._begun(prompts, samples, checked, settings, seed, stop, begins, soon=True)
 
     def _begun(
         self,
@@ -255,7 +195,8 @@ class Generator:
         seed: int | None,
         stop: str | Sequence[str],
         begins: str,
-        largest_chunk: int,
+        *,
+        soon: bool,
     ) -> Stream:
         """Checks everything, so that errors come at the call, and makes the stream, which starts to write when it is asked."""
         if isinstance(samples, bool) or not isinstance(samples, int) or samples < 1:
@@ -275,7 +216,7 @@ class Generator:
                     yield start, number
 
         finished: dict[int, Generated] = {}
-        pieces = self._pieces(starts(), settings, chosen, length, stops, largest_chunk, finished)
+        pieces = self._pieces(starts(), settings, chosen, length, stops, soon, finished)
         return Stream(chosen, tuple(map(self._reader.notice, unseen)), finished, pieces)
 
     def _stops(self, stop: str | Sequence[str]) -> tuple[str, ...]:
@@ -288,7 +229,7 @@ class Generator:
         left = None if length is None else length - len(start.begins)
         ending = Ending(self._reader.tokenizer.decoder(), length=left, stop=stops, eos_id=self._reader.tokenizer.eos_id)
         drawing = self._drawing(settings, start.ids, len(start.log_probs))
-        return _Row(number, start, start.position, uniform_stream(seed, number), drawing, ending)
+        return _Row(number, start, start.position.last, uniform_stream(seed, number), drawing, ending)
 
     def _pieces(
         self,
@@ -297,13 +238,14 @@ class Generator:
         seed: int,
         length: int | None,
         stops: tuple[str, ...],
-        largest_chunk: int,
+        soon: bool,
         finished: dict[int, Generated],
     ) -> Iterator[tuple[int, str]]:
-        """Writes all rows, some at once; a row that ends gives its place to the next."""
+        """Writes all rows, some at once; a row that ends gives its place to the next. How many symbols at once leaves no trace."""
         waiting = (self._row(start, number, settings, seed, length, stops) for start, number in starts)
         active: list[_Row] = []
-        chunk = _FIRST_CHUNK
+        states: list[State] = []  # of the active rows, in their order; one for all those that were written together
+        chunk = min(_FIRST_CHUNK, _SMALLEST_CHUNK if soon else _LARGEST_CHUNK)
         while True:
             # Without a length nobody may ever leave, so nobody is made to wait.
             while length is None or len(active) < _ROWS_AT_ONCE:
@@ -312,37 +254,48 @@ class Generator:
                     break
                 if row.start.begins:
                     yield row.number, row.start.begins
-                yield from self._take(row, self._first(row), length)
+                if row.last is None and row.ending.finished is None:
+                    piece, _ = self._take(row, *self._first(row), length)
+                    if piece:
+                        yield row.number, piece
                 if row.ending.finished is None:
                     active.append(row)
+                    states.append(row.start.position.state)
                 else:
                     self._close(row, seed, length, finished)
             if not active:
                 return
             needed = chunk if length is None else max(length - len(row.start.begins) - row.ending.characters for row in active)
-            for row, drawn in zip(active, self._written(active, min(chunk, needed)), strict=True):
-                yield from self._take(row, drawn, length)
+            began, taken = time.perf_counter(), 0
+            ids_BT, log_probs_BT, state = self._written(active, states[0] if len(states) == 1 else join_states(states), min(chunk, needed))
+            in_time = not soon or time.perf_counter() - began < _PIECE_S
+            for at, row in enumerate(active):
+                piece, many = self._take(row, ids_BT[at], log_probs_BT[at], length)
+                taken += many
+                if piece:
+                    yield row.number, piece
                 if row.ending.finished is not None:
                     self._close(row, seed, length, finished)
-            active = [row for row in active if row.ending.finished is None]
-            chunk = min(2 * chunk, largest_chunk)
+            going = [at for at, row in enumerate(active) if row.ending.finished is None]
+            states = [state if len(going) == len(active) else state_rows(state, going)] if going else []
+            active = [active[at] for at in going]
+            if taken < (1 - _IN_VAIN) * ids_BT.size:
+                chunk = max(min(chunk, _SMALLEST_CHUNK), chunk // 2)
+            elif in_time:
+                chunk = min(2 * chunk, _LARGEST_CHUNK)
 
-    def _first(self, row: _Row) -> list[tuple[int, float]]:
-        """At the very start of a stream, where the network has nothing to read: the first symbol. Else nothing."""
-        if row.position.last is not None or row.ending.finished is not None:
-            return []
-        log_probs_V, state = self._reader.next_log_probs(row.position)
-        token = draw(filtered(log_probs_V, row.drawing.sampling()), row.uniforms.random())
+    def _first(self, row: _Row) -> tuple[Ids, Floats]:
+        """The first symbol at the very start of a stream, where the network has nothing to read, and its log-probability."""
+        log_probs_V, _ = self._reader.next_log_probs(row.start.position)
+        row.last = token = draw(filtered(log_probs_V, row.drawing.sampling()), row.uniforms.random())
         row.drawing.push(token)
-        row.position = Position(state, token)
-        return [(token, float(log_probs_V[token]))]
+        return np.array([token]), log_probs_V[[token]]
 
-    def _written(self, active: list[_Row], chunk: int) -> list[list[tuple[int, float]]]:
-        """A chunk of symbols for every row, with their log-probabilities."""
+    def _written(self, active: list[_Row], state: State, chunk: int) -> tuple[Ids, Floats, State]:
+        """A chunk of symbols for every row, their log-probabilities, and the state of all rows."""
         write = self._reader.engine.write
-        last_B = np.array([row.position.last for row in active], dtype=np.int64)
+        last_B = np.array([row.last for row in active], dtype=np.int64)
         uniforms_BT = np.stack([row.uniforms.random(chunk) for row in active])
-        state = join_states([row.position.state for row in active])
         fixed = [row.drawing.fixed for row in active if row.drawing.fixed is not None]
         if fixed:  # all rows have the same settings
             ids_BT, log_probs_BT, state = write(last_B, state, fixed, uniforms_BT)
@@ -355,25 +308,23 @@ class Generator:
                 log_probs_BT[:, t] = log_probs_B1[:, 0]
                 for row, token in zip(active, last_B.tolist(), strict=True):
                     row.drawing.push(token)
-        for at, row in enumerate(active):
-            row.position = Position(state_rows(state, [at]), int(ids_BT[at, -1]))
-        return [list(zip(ids.tolist(), log_probs.tolist(), strict=True)) for ids, log_probs in zip(ids_BT, log_probs_BT, strict=True)]
+        for row, last in zip(active, ids_BT[:, -1].tolist(), strict=True):
+            row.last = last
+        return ids_BT, log_probs_BT, state
 
-    def _take(self, row: _Row, drawn: list[tuple[int, float]], length: int | None) -> Iterator[tuple[int, str]]:
-        """Adds what was drawn to a row, as far as its end; what lies behind the end was written in vain."""
-        pieces = []
-        for token, log_prob in drawn:
-            pieces.append(row.ending.push(token))
-            if length is not None:
-                row.ids.append(token)
-                row.log_probs.append(log_prob)
-            if row.ending.finished is not None:
-                break
-        piece = "".join(pieces)
-        if piece:
-            if length is not None:
+    def _take(self, row: _Row, ids_T: Ids, log_probs_T: Floats, length: int | None) -> tuple[str, int]:
+        """Adds what was drawn to a row, as far as its end; what lies behind the end was written in vain.
+
+        Returns:
+            The piece of text that it makes, and how many symbols were taken.
+        """
+        piece, taken = row.ending.take(ids_T)
+        if length is not None:
+            row.ids += ids_T[:taken].tolist()
+            row.log_probs += log_probs_T[:taken].tolist()
+            if piece:
                 row.pieces.append(piece)
-            yield row.number, piece
+        return piece, taken
 
     def _close(self, row: _Row, seed: int, length: int | None, finished: dict[int, Generated]) -> None:
         """Keeps a row that has ended, unless the stream may go on for ever."""

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from escriba.archive import has_file
 from escriba.engine.protocol import Engine, Floats, Ids
 from escriba.errors import CheckpointError, SettingsError, TextError, typed
 from escriba.inference.evaluating import Progress, characters_by_id
@@ -378,7 +379,7 @@ def load_typical(folder: Path, sealed: str | None = None) -> Typicality | None:
         CheckpointError: it is damaged, of a newer version, or of other weights.
     """
     path = folder / FILE
-    if not path.is_file():
+    if not has_file(path):
         return None
     value = read_json(path)
     try:

@@ -14,7 +14,7 @@ from typing import Self
 
 import numpy as np
 
-from escriba.engine.protocol import Engine, Floats, State
+from escriba.engine.protocol import Engine, Floats, Ids, State
 from escriba.engine.sampling import draw, filtered
 from escriba.errors import SettingsError
 from escriba.inference.drawing import Drawing
@@ -27,7 +27,10 @@ from escriba.text.tokenizer import Tokenizer
 __all__ = ["Distribution", "Writer"]
 
 _CHUNK = 32
-"""Symbols asked of the engine at once; what lies behind a stop string is written in vain."""
+"""Symbols asked of the engine at once at first; what lies behind a stop string is written in vain."""
+
+_LARGEST_CHUNK = 256
+"""Symbols at once later on, where there is no stop string."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,19 +205,16 @@ class Writer:
         start = (0, self._position, self._looked)
         marks = [start]  # places to wind back to, each behind so many written symbols
         draws = self._uniforms.bit_generator.state
+        chunk = _CHUNK
         try:
             while ending.finished is None:
                 draws_before = self._uniforms.bit_generator.state
-                drawn = self._drawn(min(_CHUNK, length - ending.characters), drawing)
-                used = 0
-                for token, log_prob in drawn:
-                    ending.push(token)
-                    written.append(token)
-                    log_probs.append(log_prob)
-                    used += 1
-                    if ending.finished is not None:
-                        break
-                if used < len(drawn):  # what was drawn in vain is drawn again, so chunks leave no trace
+                ids_N, log_probs_N = self._drawn(min(chunk, length - ending.characters), drawing)
+                chunk = chunk if stops else min(2 * chunk, _LARGEST_CHUNK)
+                _, used = ending.take(ids_N)
+                written += ids_N[:used].tolist()
+                log_probs += log_probs_N[:used].tolist()
+                if used < len(ids_N):  # what was drawn in vain is drawn again, so chunks leave no trace
                     self._uniforms.bit_generator.state = draws_before
                     self._uniforms.random(used)
                 else:
@@ -262,17 +262,17 @@ class Writer:
     def _move(self, position: Position) -> None:
         self._position, self._looked = position, None
 
-    def _drawn(self, most: int, drawing: Drawing) -> list[tuple[int, float]]:
-        """Draws at most so many symbols, at least one, and moves behind them."""
+    def _drawn(self, most: int, drawing: Drawing) -> tuple[Ids, Floats]:
+        """Draws at most so many symbols, at least one, and moves behind them; the symbols and their log-probabilities, (N,)."""
         if drawing.fixed is None or self._looked is not None or self._position.last is None:
             log_probs_V, state = self._look()
             token = draw(filtered(log_probs_V, drawing.sampling()), self._uniforms.random())
             drawing.push(token)
             self._move(Position(state, token))
-            return [(token, float(log_probs_V[token]))]
+            return np.array([token]), log_probs_V[[token]]
         uniforms_BT = self._uniforms.random(most)[None, :]
         ids_BT, log_probs_BT, state = self._reader.engine.write(
             np.array([self._position.last]), self._position.state, [drawing.fixed], uniforms_BT
         )
         self._move(Position(state, int(ids_BT[0, -1])))
-        return list(zip(ids_BT[0].tolist(), log_probs_BT[0].tolist(), strict=True))
+        return ids_BT[0], log_probs_BT[0]

@@ -1,4 +1,6 @@
-"""The layers in PyTorch: rnn, gru and lstm, which recur, and ngram, which has a window; each as one step and as a scan over time.
+"""The layers in PyTorch: rnn, gru and lstm, which recur, mingru and hawk, whose gates see no state, and ngram, which has a window.
+
+Each is one step and a scan over time.
 
 It knows nothing of symbols, of other layers or of training.
 
@@ -8,26 +10,36 @@ Shapes: B batch, T time, E input, H hidden, G all gates of a cell stacked (1, 3 
 from __future__ import annotations
 
 import abc
-import functools
 import math
 from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
 
-from escriba.model.kernels import gru_scan
+from escriba.model.kernels import classic_scan, computes_in_bf16, fused_lstm_does_bf16, gru_scan, has_classic_scan
+from escriba.model.plain import linear_scan
 from escriba.settings import ModelSettings
 from escriba.weights import GATES, biases
 
-__all__ = ["CELLS", "GruLayer", "Layer", "LayerState", "LstmLayer", "NgramLayer", "RecurrentLayer", "RnnLayer"]
+__all__ = [
+    "CELLS", "CellLayer", "GruLayer", "HawkLayer", "Layer", "LayerState", "LstmLayer", "MingruLayer", "NgramLayer", "ParallelLayer",
+    "RecurrentLayer", "RnnLayer", "glorot_",
+]  # fmt: skip
 
 LayerState = tuple[Tensor, ...]
 """The state of one layer: arrays of shape (B, numbers a row), as `weights.state_specs` lists them; h first where there is one."""
 
 LEAST_HIDDEN_OF_OUR_SCAN = 128
-"""Hidden units from which `gru_scan` learns faster than PyTorch's loop: 1.4 times of ids with 128 units, and with 1024, on two cores."""
+"""Hidden units from which `gru_scan`, without native code, learns faster than PyTorch's loop: 1.4 times of ids with 128 and 1024."""
 LEAST_ROWS_OF_OUR_SCAN = 16
 """Rows from which it does: with 8 it has three quarters of the speed at 512 units, with 16, 32 and 64 about 1.4 times or more."""
+
+
+def glorot_(matrix: Tensor, generator: torch.Generator, share: float = 1.0) -> None:
+    """Fills a matrix with numbers uniform within Glorot's bounds, or a share of them. Source: Glorot and Bengio 2010, equation 16."""
+    bound = share * math.sqrt(6.0 / sum(matrix.shape))
+    with torch.no_grad():
+        matrix.uniform_(-bound, bound, generator=generator)
 
 
 class Layer(nn.Module, abc.ABC):
@@ -36,19 +48,14 @@ class Layer(nn.Module, abc.ABC):
     Law: `scan` is `step` folded over time, from any state, at any split of the sequence.
 
     Args:
-        settings: the network's shape; hidden_size, and what belongs to the cell, are read.
-        seen: numbers that meet `weight_ih` at each symbol.
+        hidden_size: H, numbers that come out at each symbol.
         state_sizes: numbers a row in each array of the state.
     """
 
-    def __init__(self, settings: ModelSettings, seen: int, state_sizes: tuple[int, ...]) -> None:
+    def __init__(self, hidden_size: int, state_sizes: tuple[int, ...]) -> None:
         super().__init__()
-        self.hidden_size = settings.hidden_size
+        self.hidden_size = hidden_size
         self.state_sizes = state_sizes
-        rows = len(GATES[settings.cell]) * settings.hidden_size
-        self.weight_ih = nn.Parameter(torch.empty(rows, seen))
-        for name in biases(settings):
-            self.register_parameter(name, nn.Parameter(torch.empty(rows)))
 
     @abc.abstractmethod
     def step(self, x_BE: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
@@ -58,6 +65,31 @@ class Layer(nn.Module, abc.ABC):
     def scan(self, x_BTE: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
         """T symbols of each row: the outputs (B, T, H) and the state after the last."""
 
+    @abc.abstractmethod
+    def reset_parameters(self, generator: torch.Generator) -> None:
+        """New weights."""
+
+    def initial_state(self, batch_size: int) -> LayerState:
+        """Zeros: nothing was read yet."""
+        return tuple(next(self.parameters()).new_zeros(batch_size, size) for size in self.state_sizes)
+
+
+class CellLayer(Layer):
+    """A layer that is a cell: its gates are a product of what enters, and what the cell makes of it.
+
+    Args:
+        settings: the network's shape; hidden_size, and what belongs to the cell, are read.
+        seen: numbers that meet `weight_ih` at each symbol.
+        state_sizes: numbers a row in each array of the state.
+    """
+
+    def __init__(self, settings: ModelSettings, seen: int, state_sizes: tuple[int, ...]) -> None:
+        super().__init__(settings.hidden_size, state_sizes)
+        rows = len(GATES[settings.cell]) * settings.hidden_size
+        self.weight_ih = nn.Parameter(torch.empty(rows, seen))
+        for name in biases(settings):
+            self.register_parameter(name, nn.Parameter(torch.empty(rows)))
+
     def input_bias(self) -> Tensor:
         """The bias that belongs to the input's product, shape (G,)."""
         return self.get_parameter("bias")
@@ -66,30 +98,23 @@ class Layer(nn.Module, abc.ABC):
         """The input's product, (..., numbers seen) to (..., G): it needs no state, so a scan does it for all of time at once."""
         return nn.functional.linear(x, self.weight_ih, self.input_bias())
 
-    def initial_state(self, batch_size: int) -> LayerState:
-        """Zeros: nothing was read yet."""
-        return tuple(self.weight_ih.new_zeros(batch_size, size) for size in self.state_sizes)
-
     def reset_parameters(self, generator: torch.Generator) -> None:
         """New weights: Glorot-uniform for the input, zero biases.
 
-        Source: Glorot and Bengio 2010, equation 16. The bounds are those of one matrix with all gates stacked, as in Keras, so
-        that runs compare with the lessons'.
+        The bounds are those of one matrix with all gates stacked, as in Keras, so that runs compare with the lessons'.
         """
-        rows, width = self.weight_ih.shape
-        bound = math.sqrt(6.0 / (rows + width))
+        glorot_(self.weight_ih, generator)
         with torch.no_grad():
-            self.weight_ih.uniform_(-bound, bound, generator=generator)
             for name, parameter in self.named_parameters():
                 if name.startswith("bias"):
                     parameter.zero_()
 
 
-class RecurrentLayer(Layer):
+class RecurrentLayer(CellLayer):
     """A layer whose state is what it gave before.
 
-    A cell says in `cell` what one step does to the projected input; `step` and `scan` follow. A cell for which PyTorch
-    has a fused loop overrides `scan` with it.
+    A cell says in `cell` what one step does to the projected input; `step` and `scan` follow. A cell overrides `scan` where there is a
+    faster loop: the native one, or one that PyTorch has fused.
 
     Args:
         settings: as of every layer.
@@ -97,6 +122,8 @@ class RecurrentLayer(Layer):
     """
 
     states = 1
+    native = ""
+    """The cell as `classic_scan` calls it; empty: it has none of this kind."""
 
     def __init__(self, settings: ModelSettings, input_size: int) -> None:
         super().__init__(settings, input_size, (settings.hidden_size,) * self.states)
@@ -118,6 +145,18 @@ class RecurrentLayer(Layer):
             state = self.cell(gates_BG, state)
             outputs.append(state[0])
         return torch.stack(outputs, 1), state
+
+    def uses_our_scan(self, rows: int) -> bool:
+        """Whether the loop over time of so many rows is our own: the native one is taken wherever there is one."""
+        return rows > 0 and self.native != "" and has_classic_scan(self.weight_hh)
+
+    def scan_ids(self, x: Tensor, ids_BT: Tensor | None, state: LayerState) -> tuple[Tensor, LayerState]:
+        """`scan` by our own loop, of vectors (B, T, E), or of ids with every symbol's vector in x, (V, E)."""
+        return classic_scan(self.native, x, ids_BT, state, *self.all_weights())
+
+    def all_weights(self) -> tuple[Tensor, ...]:
+        """Weights and biases in PyTorch's order."""
+        return self.weight_ih, self.weight_hh, self.input_bias()
 
     def reset_parameters(self, generator: torch.Generator) -> None:
         """As every layer, and the recurrent weights orthogonal. Source: Saxe, McClelland and Ganguli 2013."""
@@ -141,10 +180,15 @@ class RnnLayer(RecurrentLayer):
     def __init__(self, settings: ModelSettings, input_size: int) -> None:
         super().__init__(settings, input_size)
         self.activation = activation_of(settings)
+        self.native = settings.hidden_activation
 
     def cell(self, gates_BG: Tensor, state: LayerState) -> LayerState:
         """One step of the equation above."""
         return (self.activation(gates_BG + state[0] @ self.weight_hh.T),)
+
+    def scan(self, x_BTE: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
+        """Our own loop where there is one, else step by step."""
+        return self.scan_ids(x_BTE, None, state) if self.uses_our_scan(len(x_BTE)) else super().scan(x_BTE, state)
 
 
 class GruLayer(RecurrentLayer):
@@ -159,6 +203,7 @@ class GruLayer(RecurrentLayer):
     def __init__(self, settings: ModelSettings, input_size: int) -> None:
         super().__init__(settings, input_size)
         self.reset_after = settings.reset == "after"
+        self.native = "gru" if self.reset_after else ""
 
     def input_bias(self) -> Tensor:
         """The first of two biases, or the only one."""
@@ -178,7 +223,9 @@ class GruLayer(RecurrentLayer):
         return (n_BH + torch.sigmoid(x_z + h_z) * (h_BH - n_BH),)
 
     def uses_our_scan(self, rows: int) -> bool:
-        """Whether `gru_scan` is what learns fastest here: reset "after", many units and rows on a processor, float32, gradients wanted."""
+        """As every layer; without native code `gru_scan` is taken for many units and rows on a processor, in float32, with gradients."""
+        if super().uses_our_scan(rows):
+            return True
         weight = self.weight_hh
         large = self.hidden_size >= LEAST_HIDDEN_OF_OUR_SCAN and rows >= LEAST_ROWS_OF_OUR_SCAN
         here = weight.device.type == "cpu" and weight.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
@@ -194,7 +241,9 @@ class GruLayer(RecurrentLayer):
         return h_BTH, (h_1BH[0],)
 
     def scan_ids(self, x: Tensor, ids_BT: Tensor | None, state: LayerState) -> tuple[Tensor, LayerState]:
-        """`scan` by `gru_scan`, of vectors (B, T, E), or of ids with every symbol's vector in x, (V, E)."""
+        """As every layer, or by `gru_scan`."""
+        if super().uses_our_scan(len(state[0])):
+            return super().scan_ids(x, ids_BT, state)
         h_BTH, h_BH = gru_scan(x, ids_BT, state[0].to(x.dtype), *self.all_weights())
         return h_BTH, (h_BH,)
 
@@ -211,6 +260,7 @@ class LstmLayer(RecurrentLayer):
     """
 
     states = 2
+    native = "lstm"
 
     def cell(self, gates_BG: Tensor, state: LayerState) -> LayerState:
         """One step of the equations above."""
@@ -220,7 +270,9 @@ class LstmLayer(RecurrentLayer):
         return torch.sigmoid(o) * torch.tanh(c_BH), c_BH
 
     def scan(self, x_BTE: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
-        """PyTorch's own loop, which wants a second bias: zeros; step by step where it has none for bfloat16."""
+        """Our own loop where there is one, else PyTorch's with zeros for a second bias, or step by step where it has none for bfloat16."""
+        if self.uses_our_scan(len(x_BTE)):
+            return self.scan_ids(x_BTE, None, state)
         if computes_in_bf16(x_BTE) and not fused_lstm_does_bf16():
             return super().scan(x_BTE, state)
         bias = self.input_bias()
@@ -236,7 +288,71 @@ class LstmLayer(RecurrentLayer):
             self.input_bias()[self.hidden_size : 2 * self.hidden_size] = 1.0
 
 
-class NgramLayer(Layer):
+class ParallelLayer(CellLayer):
+    """A layer whose gates see the input alone: h' = a h + b, number by number, so that all but this is done for all of time at once.
+
+    Args:
+        settings: as of every layer.
+        input_size: E, numbers a symbol that enter the layer.
+    """
+
+    def __init__(self, settings: ModelSettings, input_size: int) -> None:
+        super().__init__(settings, input_size, (settings.hidden_size,))
+
+    @abc.abstractmethod
+    def terms(self, gates: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What h is multiplied by, and what is added: a and b, both (..., H), of the projected input and the input."""
+
+    def step(self, x_BE: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
+        """One symbol of each row: the output is the h of the new state."""
+        a_BH, b_BH = self.terms(self.project(x_BE).to(state[0].dtype), x_BE)
+        h_BH = a_BH * state[0] + b_BH
+        return h_BH, (h_BH,)
+
+    def scan(self, x_BTE: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
+        """T symbols of each row, in the precision of the state."""
+        h_BTH = linear_scan(*self.terms(self.project(x_BTE).to(state[0].dtype), x_BTE), state[0])
+        return h_BTH, (h_BTH[:, -1],)
+
+
+class MingruLayer(ParallelLayer):
+    """The minimal gated recurrent unit: z = sigmoid(W_z x + b_z), n = W_n x + b_n, h' = (1 - z) h + z n.
+
+    Source: Feng et al. 2024, in linear space: n may have any sign.
+    """
+
+    def terms(self, gates: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """1 - z, and z n."""
+        z, n = gates.chunk(2, -1)
+        z = torch.sigmoid(z)
+        return 1.0 - z, z * n
+
+
+class HawkLayer(ParallelLayer):
+    """The real-gated linear recurrent unit: r, i = sigmoid(W x + b), a = exp(-8 softplus(decay) r), h' = a h + sqrt(1 - a^2) (i x).
+
+    Source: De et al. 2024 (Hawk and Griffin), equations 1 to 4, with whole matrices for the gates.
+    """
+
+    def __init__(self, settings: ModelSettings, input_size: int) -> None:
+        super().__init__(settings, input_size)
+        self.decay = nn.Parameter(torch.empty(settings.hidden_size))
+
+    def terms(self, gates: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """a, and sqrt(1 - a^2) (i x); the root's argument is kept from 0, where its slope would be infinite."""
+        r, i = torch.sigmoid(gates).chunk(2, -1)
+        log_a = -8.0 * nn.functional.softplus(self.decay) * r
+        return torch.exp(log_a), (-torch.expm1(2.0 * log_a)).clamp(min=1e-12).sqrt() * (i * x)
+
+    def reset_parameters(self, generator: torch.Generator) -> None:
+        """As every layer, and a^2, where r is 1, uniform between 0.9^2 and 0.999^2. Source: De et al. 2024, section 2.4."""
+        super().reset_parameters(generator)
+        with torch.no_grad():
+            squared = self.decay.uniform_(0.9**2, 0.999**2, generator=generator)
+            self.decay.copy_(torch.log(torch.expm1(-torch.log(squared) / 16.0)))
+
+
+class NgramLayer(CellLayer):
     """The layer with a window: h = f(W [x of N - 1 symbols ago, ..., x now] + b). It sees nothing from before the window.
 
     Its state is the last N - 1 inputs side by side, the oldest first; before the beginning they are zeros. f is the logistic
@@ -275,25 +391,7 @@ class NgramLayer(Layer):
         return self.activation(self.project(windows)), (past_BTE[:, T:].flatten(1),)
 
 
-def computes_in_bf16(x: Tensor) -> bool:
-    """Whether products with x are made in bfloat16 on the processor."""
-    if x.device.type != "cpu":
-        return False
-    return x.dtype == torch.bfloat16 or (torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16)
-
-
-@functools.cache
-def fused_lstm_does_bf16() -> bool:
-    """Whether PyTorch's LSTM loop runs in bfloat16 on this processor: oneDNN has none without AVX512 or AMX. Tried once, on zeros."""
-    with torch.inference_mode(False), torch.enable_grad(), torch.autocast("cpu", torch.bfloat16):
-        weights = [torch.zeros(32, 8, requires_grad=True), torch.zeros(32, 8), torch.zeros(32), torch.zeros(32)]
-        try:
-            outputs, _, _ = torch.lstm(torch.zeros(1, 2, 8), [torch.zeros(1, 1, 8)] * 2, weights, True, 1, 0.0, True, False, True)
-            outputs.float().sum().backward()  # type: ignore[no-untyped-call]
-        except RuntimeError:
-            return False
-    return True
-
-
-CELLS: Mapping[str, Callable[[ModelSettings, int], Layer]] = {"rnn": RnnLayer, "gru": GruLayer, "lstm": LstmLayer, "ngram": NgramLayer}
+CELLS: Mapping[str, Callable[[ModelSettings, int], CellLayer]] = {
+    "rnn": RnnLayer, "gru": GruLayer, "lstm": LstmLayer, "mingru": MingruLayer, "hawk": HawkLayer, "ngram": NgramLayer,
+}  # fmt: skip
 """The layer of every cell that is a network, by the cell's name in the settings."""

@@ -1,4 +1,4 @@
-"""The network: embedding, one-hot or codes, layers, logits.
+"""The network: embedding, one-hot or codes, layers or a residual stack of blocks, logits.
 
 It knows of text only how many symbols there are.
 
@@ -7,7 +7,7 @@ Shapes: B batch, T time, V vocabulary, E embedding, H hidden.
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,18 +16,23 @@ from torch import Tensor, nn
 
 from escriba.errors import SettingsError
 from escriba.language import later, tr
-from escriba.model.cells import CELLS, GruLayer, Layer, LayerState
+from escriba.model import fused, plain
+from escriba.model.blocks import Block, Norm
+from escriba.model.cells import CELLS, Layer, LayerState, RecurrentLayer, glorot_
 from escriba.settings import ModelSettings
-from escriba.weights import count_parameters, input_size, parameters_by_part, tensor_specs
+from escriba.weights import count_parameters, has_entry, input_size, layer_sizes, parameters_by_part, tensor_specs
 
 __all__ = ["LanguageModel", "ModelState"]
 
 ModelState = tuple[LayerState, ...]
 """The state of every layer, the first layer first."""
 
-NAMED = {"embedding": later("embedding"), "output": later("output")}
+NAMED = {"embedding": later("embedding"), "entry": later("entry"), "norm": later("norm"), "output": later("output")}
 """The parts of a network whose names are words."""
 MOST_ONE_HOT = 4096
+STACK_OUTPUT = 0.1
+"""The share of Glorot's bounds within which the output begins after a norm: what enters it is as wide as 1, and within the whole bounds
+so would the logits be, and the first loss far above ln V."""
 MOST_TABULATED = 1024
 """Symbols of which a step looks up the input's product, where its batch holds four times as many: for more, making it costs more."""
 
@@ -60,6 +65,13 @@ class Dropout(nn.Module):
         kept = 1.0 - self.share
         mask = torch.empty(x.shape, dtype=x.dtype, device=x.device)  # the draws do not depend on how x lies in memory, as empty_like's do
         return x * mask.bernoulli_(kept, generator=self.generator).div_(kept)
+
+    def seeds(self, count: int) -> tuple[float, list[int]]:
+        """The share, and so many seeds, for what drops by itself; nothing is drawn where nothing is dropped."""
+        if not self.training or self.share == 0.0:
+            return 0.0, [0] * count
+        device = None if self.generator is None else self.generator.device
+        return self.share, torch.randint(2**62, (count,), generator=self.generator, device=device).tolist()
 
 
 class LanguageModel(nn.Module):
@@ -103,12 +115,22 @@ class LanguageModel(nn.Module):
         embedding_dim = None if self.settings.codes else self.settings.embedding_dim
         self.embedding = None if embedding_dim is None else nn.Embedding(vocab_size, embedding_dim)
         self.dropout = Dropout(self.settings.dropout)
-        widths = [input_size(self.settings, vocab_size)] + [self.settings.hidden_size] * (self.settings.num_layers - 1)
-        self.layers = nn.ModuleList(CELLS[self.settings.cell](self.settings, width) for width in widths)
+        size = self.settings.hidden_size
+        self.entry = nn.Linear(input_size(self.settings, vocab_size), size, bias=False) if has_entry(self.settings) else None
+        self.layers = nn.ModuleList(self._layer(width) for width in layer_sizes(self.settings, vocab_size))
+        self.norm = Norm(size) if self.settings.residual else None
         self.output = nn.Linear(self.settings.hidden_size, vocab_size)
         if self.settings.tied and self.embedding is not None:
             self.output.weight = self.embedding.weight
         self.reset_parameters(seed)
+
+    def _layer(self, width: int) -> Layer:
+        return Block(self.settings) if self.settings.residual else CELLS[self.settings.cell](self.settings, width)
+
+    def named_parameters(self, *args: Any, **named: Any) -> Iterator[tuple[str, nn.Parameter]]:
+        """As PyTorch's, by the names in `weights.py`: there a block's cell is no level of its own."""
+        for name, parameter in super().named_parameters(*args, **named):
+            yield name.replace(".cell.", "."), parameter
 
     def reset_parameters(self, seed: int) -> None:
         """New first weights, as the lessons' (Keras): embedding uniform, output Glorot-uniform, zero biases.
@@ -117,17 +139,20 @@ class LanguageModel(nn.Module):
         away, so that the first loss is ln V for them too.
         """
         generator = torch.Generator().manual_seed(seed)
-        bound = math.sqrt(6.0 / (self.vocab_size + self.settings.hidden_size))
         scale = self.settings.embedding_scale
         with torch.no_grad():
             if self.embedding is not None:
                 self.embedding.weight.uniform_(-scale, scale, generator=generator)
+            if self.entry is not None:
+                glorot_(self.entry.weight, generator)
             for layer in self.stack():
                 layer.reset_parameters(generator)
+            if self.norm is not None:
+                self.norm.weight.fill_(1.0)
             if not self.settings.tied:
-                self.output.weight.uniform_(-bound, bound, generator=generator)
+                glorot_(self.output.weight, generator, STACK_OUTPUT if self.settings.residual else 1.0)
             self.output.bias.zero_()
-            if self.settings.hidden_activation == "sigmoid":
+            if self.settings.hidden_activation == "sigmoid" and not self.settings.residual:
                 self.output.bias.sub_(0.5 * self.output.weight.sum(1))
 
     def stack(self) -> list[Layer]:
@@ -148,6 +173,9 @@ class LanguageModel(nn.Module):
 
     def step(self, ids_B: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
         """One symbol of each row: logits (B, V) of the next, and the new state."""
+        if self.norm is not None:
+            logits_B1V, state = self._through_blocks(ids_B[:, None], state, self.norm)
+            return logits_B1V[:, 0], state
         x, states = self.embed(ids_B), []
         for layer, before in zip(self.stack(), state, strict=True):
             x, after = layer.step(self.dropout(x), before)
@@ -160,6 +188,8 @@ class LanguageModel(nn.Module):
         Without a state the rows begin at the beginning.
         """
         state = self.initial_state(len(ids_BT)) if state is None else state
+        if self.norm is not None:
+            return self._through_blocks(ids_BT, state, self.norm)
         first, *others = self.stack()
         x, after = self.read(first, ids_BT, state[0])
         states = [after]
@@ -168,11 +198,39 @@ class LanguageModel(nn.Module):
             states.append(after)
         return self.output(self.dropout(x)), tuple(states)
 
+    def _through_blocks(self, ids_BT: Tensor, state: ModelState, norm: Norm) -> tuple[Tensor, ModelState]:
+        """`forward` of a residual stack: what a block's last branch gives is added by the next block, or by the norm at the end."""
+        states: list[LayerState] = []
+        share, seeds = self.dropout.seeds(2 * len(self.layers) + 3)
+        x_BTH, branch_BTH = self.enter(ids_BT), None
+        forms = fused if fused.usable(x_BTH) else plain
+        x_BTH = forms.dropped(x_BTH, share, seeds[-1])
+        for at, (block, before) in enumerate(zip(self.layers, state, strict=True)):
+            assert isinstance(block, Block)
+            x_BTH, branch_BTH, after = block.open_scan(x_BTH, branch_BTH, before, share, seeds[2 * at : 2 * at + 2])
+            states.append(after)
+        _, u_BTH = forms.add_norm(x_BTH, branch_BTH, norm.weight, share, seeds[-3])
+        return self.output(forms.dropped(u_BTH, share, seeds[-2])), tuple(states)
+
+    def enter(self, ids_BT: Tensor) -> Tensor:
+        """The stream of a residual stack before its first block, (B, T, H), in the precision of the weights."""
+        if self.entry is None:
+            return self.embed(ids_BT)
+        dtype = self.entry.weight.dtype
+        if not self.tabulated(ids_BT):
+            entered: Tensor = self.entry(self.embed(ids_BT)).to(dtype)
+            return entered
+        every_VH = self.entry(self.embed(torch.arange(self.vocab_size, device=ids_BT.device))).to(dtype)
+        return nn.functional.embedding(ids_BT, every_VH)  # each symbol's vector meets the matrix once, and not at each of its places
+
+    def tabulated(self, ids_BT: Tensor) -> bool:
+        """Whether a product is made once for every symbol and looked up, and not made at each place."""
+        return self.vocab_size <= MOST_TABULATED and 4 * self.vocab_size <= ids_BT.numel()
+
     def read(self, layer: Layer, ids_BT: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
         """The first layer's scan; where it can, of ids: each symbol's vector then meets the layer once, and not at each of its places."""
-        few = self.vocab_size <= MOST_TABULATED and 4 * self.vocab_size <= ids_BT.numel()
         dropped = self.training and self.dropout.share > 0.0
-        if isinstance(layer, GruLayer) and layer.uses_our_scan(len(ids_BT)) and few and not dropped:
+        if isinstance(layer, RecurrentLayer) and layer.uses_our_scan(len(ids_BT)) and self.tabulated(ids_BT) and not dropped:
             return layer.scan_ids(self.embed(torch.arange(self.vocab_size, device=ids_BT.device)), ids_BT, state)
         return layer.scan(self.dropout(self.embed(ids_BT)), state)
 

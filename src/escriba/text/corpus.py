@@ -11,13 +11,13 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from escriba.cached import cached_property
 from escriba.errors import SettingsError, TextError
 from escriba.language import later, tr, trn
 from escriba.settings import TextSettings

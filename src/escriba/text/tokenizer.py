@@ -21,6 +21,7 @@ from typing import ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from escriba.cached import cached_property
 from escriba.errors import SettingsError, UnknownSymbolError
 from escriba.language import tr
 from escriba.text.pieces import joined_pieces
@@ -72,24 +73,24 @@ class CharTokenizer(Tokenizer):
         """Each is one character."""
         return all(len(symbol) == 1 for symbol in symbols)
 
-    @functools.cached_property
+    @cached_property
     def _ids_of_codes(self) -> Ids:
         """The id of every code point, (0x110000,); those outside the vocabulary have the id 0."""
         table = np.zeros(CODE_POINTS, dtype=self.dtype)
         table[self._codes_of_symbols] = np.arange(self._first, self._first + len(self._plain))
         return table
 
-    @functools.cached_property
+    @cached_property
     def _is_known(self) -> NDArray[np.bool_]:
         table = np.zeros(CODE_POINTS, dtype=np.bool_)
         table[self._codes_of_symbols] = True
         return table
 
-    @functools.cached_property
+    @cached_property
     def _codes_of_symbols(self) -> NDArray[np.uint32]:
         return np.fromiter(map(ord, self._plain), dtype=np.uint32, count=len(self._plain))
 
-    @functools.cached_property
+    @cached_property
     def _codes_of_ids(self) -> NDArray[np.uint32]:
         codes = np.full(self.vocab_size, ord(UNKNOWN_GLYPH), dtype="<u4")
         codes[self._first : self._first + len(self._plain)] = self._codes_of_symbols
@@ -209,11 +210,11 @@ class WordTokenizer(Tokenizer):
         """None is empty; what is a word may differ between versions of Unicode."""
         return all(symbols)
 
-    @functools.cached_property
+    @cached_property
     def _ids_of_words(self) -> dict[str, int]:
         return {word: self._first + index for index, word in enumerate(self._plain)}
 
-    @functools.cached_property
+    @cached_property
     def _texts(self) -> list[str]:
         texts = list(self.symbols)
         if self.unk_id is not None:
@@ -290,6 +291,8 @@ class ByteTokenizer(Tokenizer):
 
 class _ByteDecoder(IncrementalDecoder):
     """Holds back the bytes of a character until its last one has come."""
+
+    holds_back: ClassVar[bool] = True
 
     def __init__(self, tokenizer: ByteTokenizer) -> None:
         super().__init__(tokenizer)

@@ -329,6 +329,8 @@ class Tokenizer(abc.ABC):
 class IncrementalDecoder:
     """Turns ids into text piece by piece; what is not yet a whole character is held back."""
 
+    holds_back: ClassVar[bool] = False  # unless it is, every id shows as it comes, as one character or more
+
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
 

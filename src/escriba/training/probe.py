@@ -57,7 +57,7 @@ SLOWER, FASTER = 2.0, 1.3
 """By what factors the speed now may differ from the remembered one. Much faster: that one was measured on a busy machine, which favours few
 threads; much slower: the machine is busy now, or is another one."""
 MOST_REMEMBERED = 200
-NETWORK = ("cell", "reset", "embedding_dim", "hidden_size", "num_layers", "window", "codes")
+NETWORK = ("cell", "reset", "embedding_dim", "hidden_size", "num_layers", "window", "codes", "residual", "conv", "mlp")
 
 Clock = Callable[[], float]
 

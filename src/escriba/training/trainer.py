@@ -29,6 +29,7 @@ from escriba.training.due import EVALUATIONS, SAMPLES, Due
 from escriba.training.evaluation import Evaluation, evaluate_part
 from escriba.training.events import CheckpointDue, EpochEnded, Evaluated, Event, Finished, Progress, SampleDue, SteppedBack
 from escriba.training.keeping import Keeping, Updated
+from escriba.training.memory import give_back_memory, keep_memory
 from escriba.training.optimizer import Plateau, learning_rate
 from escriba.training.scheduled import with_own_symbols
 from escriba.training.state import Tally, TrainingState
@@ -188,6 +189,8 @@ class Fit(Iterator[Event]):
 
     def _run(self) -> Generator[Event]:
         self._begin()
+        if self.device.type == "cpu":
+            keep_memory()
         try:
             if self.step == self.origin_step and self._tally.evaluated_at < self.step:
                 yield from self._evaluate()
@@ -200,6 +203,7 @@ class Fit(Iterator[Event]):
                 yield from self._what_is_due(over)
         finally:
             self._leave_kept_weights()
+            give_back_memory()
             self._ended = time.perf_counter()
         reason = "length" if over else "interrupted" if self._stopping else "patience"
         yield Finished(*self._where(), reason=reason, kept=self.kept)

@@ -19,8 +19,8 @@ __all__ = ["extended", "transferred"]
 LEAST_KNOWN = 0.1
 """The share of a new text's symbols that a model must know: below it, its weights are of no use."""
 
-ONE_HOT = "layers.0.weight_ih"
-"""The tensor whose columns belong to symbols where there is no embedding."""
+ONE_HOT = ("entry.weight", "layers.0.weight_ih")
+"""The tensors of which the first that is there has columns that belong to symbols, where there is no embedding."""
 
 
 MAPPED = {
@@ -105,13 +105,13 @@ def transferred(
         )
     of_symbols = {"embedding.weight", "output.weight", "output.bias"}
     if "embedding.weight" not in fresh and not codes:
-        of_symbols.add(ONE_HOT)
+        of_symbols.add(next(name for name in ONE_HOT if name in fresh))
     made = {}
     for name, array in fresh.items():
         source = np.asarray(weights.get(name, np.empty(0)))
         if name not in of_symbols:
             expected = array.shape
-        elif name == ONE_HOT:
+        elif name in ONE_HOT:
             expected = (len(array), array.shape[1] // tokenizer.vocab_size * before.vocab_size)
         else:
             expected = (before.vocab_size, *array.shape[1:])
@@ -136,6 +136,6 @@ def _mapped(before: Tokenizer, tokenizer: Tokenizer) -> Told:
 
 def _symbols_first(name: str, array: np.ndarray, tokenizer: Tokenizer) -> np.ndarray:
     """The same numbers, symbol by symbol: of one-hot input each symbol has a column, in an ngram's window one at each place."""
-    if name != ONE_HOT:
+    if name not in ONE_HOT:
         return array
     return np.moveaxis(array.reshape(len(array), -1, tokenizer.vocab_size), -1, 0)
