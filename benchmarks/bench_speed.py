@@ -100,9 +100,9 @@ def keras_speed(keras: Worker, task: str, seconds: float) -> float:
 def train_models(text: Path, minutes: float) -> None:
     """The two models that are measured, unless they are there."""
     if not (MODELS / "tutorial").exists():
-        escriba.train(text, preset="tutorial", epochs=2, output=MODELS / "tutorial", seed=1)
+        escriba.train(text, preset="tutorial", epochs=2, out=MODELS / "tutorial", seed=1)
     if not (MODELS / "stack").exists():
-        escriba.train(text, minutes=minutes, output=MODELS / "stack", seed=1, dropout=0.1, **STACK, **STACK_TRAIN)
+        escriba.train(text, minutes=minutes, out=MODELS / "stack", seed=1, dropout=0.1, **STACK, **STACK_TRAIN)
 
 
 def int8_rows(text: Path) -> list[dict[str, Any]]:
@@ -164,7 +164,7 @@ def losses(seeds: int, steps: int, text: Path) -> list[dict[str, Any]]:
     """The stack's held-out loss after equal steps, with the native code and without, each in a process of its own."""
     code = (
         "import escriba, sys, json; from speed_worker import STACK, STACK_TRAIN\n"
-        "m = escriba.train(sys.argv[1], steps=int(sys.argv[2]), seed=int(sys.argv[3]), output=sys.argv[4], overwrite=True, dropout=0.1, "
+        "m = escriba.train(sys.argv[1], steps=int(sys.argv[2]), seed=int(sys.argv[3]), out=sys.argv[4], overwrite=True, dropout=0.1, "
         "sample_length=0, precision='bf16', **STACK, **STACK_TRAIN)\n"
         "print(json.dumps(m.score(escriba.read(sys.argv[1]).text[-100_000:]).loss_nats))"
     )

@@ -26,6 +26,7 @@ from escriba.engine.sampling import Sampling
 from escriba.model.loss import cross_entropy
 from escriba.presets import preset
 from escriba.training.events import Progress
+from plain_stack import PlainStack
 
 LINES, STREAM = 10_000, 1_000_000
 TEMPERATURE = 0.8
@@ -151,16 +152,15 @@ class Escriba:
 
 
 class Torch(Escriba):
-    """The same tasks as people write them in PyTorch, eager; for the stack its own pure form of the same equations."""
+    """The same tasks as people write them in PyTorch, eager."""
 
     def __init__(self, folder: Path, text: Path) -> None:
         super().__init__(folder, text)
-        self.nets = {}
-        for name, files in self.files.items():
-            net = escriba.LanguageModel(files.config.vocab_size, files.config.model)
-            net.set_weights(dict(files.weights))
-            self.nets[name] = net.eval()
-        source = self.nets["tutorial"]
+        files = self.files["stack"]
+        self.stack = PlainStack(files.config.vocab_size).load(files.weights).eval()
+        files = self.files["tutorial"]
+        source = escriba.LanguageModel(files.config.vocab_size, files.config.model)
+        source.set_weights(dict(files.weights))
         layer = source.layers[0]
         self.embedding, self.output = source.embedding, source.output
         self.gru = nn.GRU(layer.weight_ih.shape[1], layer.hidden_size, batch_first=True)
@@ -183,9 +183,14 @@ class Torch(Escriba):
         return lambda seconds: until(pieces, seconds)
 
     def writing(self, model: str, rows: int) -> Task:
-        """With nn.GRU, or with the stack's own step."""
+        """With nn.GRU, or with the stack."""
         if model == "stack":
-            return self.sampled(self.nets["stack"].step, self.nets["stack"].initial_state(rows), rows)
+
+            def one(ids: torch.Tensor, state: Any) -> tuple[torch.Tensor, Any]:
+                logits, state = self.stack(ids[:, None], state)
+                return logits[:, 0], state
+
+            return self.sampled(one, self.stack.initial_state(rows), rows)
 
         def step(ids: torch.Tensor, h: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             out, h = self.gru(self.embedding(ids)[:, None], h)
@@ -232,17 +237,19 @@ class Torch(Escriba):
         return lambda seconds: until(pieces, seconds)
 
     def train_stack(self) -> Task:
-        """The stack in pure PyTorch under bf16 autocast: forward, loss, backward, clipping, AdamW."""
+        """The stack in PyTorch under bf16 autocast, the state carried: forward, loss, backward, clipping, AdamW."""
         ids, vocab_size = self.ids()
-        net = escriba.LanguageModel(vocab_size, preset("small", model={**STACK, "dropout": 0.1}).model)
+        net = PlainStack(vocab_size)
         optimizer = torch.optim.AdamW(net.parameters(), lr=4e-3, fused=True)
         data = escriba.streams(ids, batch_size=16, seq_len=256)
 
         def work() -> Iterator[int]:
+            state = net.initial_state(16)
             for number in itertools.count():
                 batch = data.batch(number % 200)
                 with torch.autocast("cpu", torch.bfloat16):
-                    logits, _ = net(torch.from_numpy(batch.inputs), None)
+                    logits, state = net(torch.from_numpy(batch.inputs), state)
+                    state = [(h.detach(), tail.detach()) for h, tail in state]
                     loss = cross_entropy(logits, torch.from_numpy(batch.targets))
                 optimizer.zero_grad()
                 loss.backward()

@@ -6,7 +6,8 @@ inline void rnn_cell(int activation, const float* x, const float* r, float* afte
     for (int i = 0; i < blocks * LANES; i += LANES) {
         V sum = V::load(x + i);
         if (r) sum = sum + V::load(r + i);
-        (activation == 0 ? tanh(sum) : activation == 1 ? max(sum, V::set(0)) : sigmoid(sum)).store(after + i);
+        // in this order a number that is none stays none
+        (activation == 0 ? tanh(sum) : activation == 1 ? max(V::set(0), sum) : sigmoid(sum)).store(after + i);
     }
 }
 

@@ -211,6 +211,12 @@ def test_the_help_of_all_commands(catalogues: None) -> None:
     assert all(re.search(rf"^  {name}  ", spanish, re.MULTILINE) for name in COMMANDS)
 
 
+def test_the_words_of_click_that_it_does_not_name(catalogues: None) -> None:
+    """What click puts beside an option that must be given, which no reader of its source finds."""
+    assert "[required]" not in speaking("-m", "escriba", "pack", "--help", ESCRIBA_LANG="es").stdout
+    assert "[required]" in speaking("-m", "escriba", "pack", "--help", ESCRIBA_LANG="en").stdout
+
+
 def test_a_language_that_is_not_spoken() -> None:
     """The command refuses it as any wrong choice; Python too."""
     done = speaking("-m", "escriba", "--lang", "tlh", "list")

@@ -155,7 +155,6 @@ def test_a_model_shows_itself(model: Model) -> None:
         ({"cell": "ngram", "codes": True}, ["input", "codes", "ngram 1", "output"]),
         ({"cell": "gru", "hidden_size": 6, "tied": True}, ["input", "embedding", "gru 1", "output"]),
         ({"cell": "mingru", "num_layers": 2}, ["input", "embedding", "mingru 1", "mingru 2", "output"]),
-        ({"cell": "hawk", "embedding_dim": 8}, ["input", "embedding", "hawk 1", "output"]),
         ({"cell": "mingru", "residual": True}, ["input", "embedding", "entry", "mingru 1", "norm", "output"]),
         ({"cell": "gru", "residual": True, "embedding_dim": None, "conv": None}, ["input", "one-hot", "entry", "gru 1", "norm", "output"]),
         ({"cell": "lstm", "residual": True, "embedding_dim": 8, "mlp": None}, ["input", "embedding", "lstm 1", "norm", "output"]),

@@ -116,8 +116,6 @@ def test_a_changed_copy() -> None:
         (ModelSettings, {"cell": "ngram", "codes": True, "residual": True}, "codes does not fit into a residual stack"),
         (ModelSettings, {"cell": "mingru", "conv": None}, "conv is for a residual stack: residual=yes"),
         (ModelSettings, {"mlp": 3}, "mlp is for a residual stack"),
-        (ModelSettings, {"cell": "hawk"}, r"hawk needs embedding_dim \(256\) equal to hidden_size \(1024\)"),
-        (ModelSettings, {"cell": "hawk", "embedding_dim": None}, r"hawk needs embedding_dim \(none\) equal"),
     ],
 )
 def test_settings_in_conflict(stage: type[Settings], values: dict[str, Any], message: str) -> None:

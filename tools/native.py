@@ -160,6 +160,35 @@ def tests_of_native_code() -> list[str]:
     return sorted(str(path.relative_to(ROOT)) for pattern in TESTED for path in ROOT.glob(pattern))
 
 
+def sanitized(python: str | Path | None = None) -> dict[str, str] | None:
+    """Builds the library with the sanitizers.
+
+    Args:
+        python: the Python to build for; None: this one.
+
+    Returns:
+        The variables of the environment in which Python runs with it; None where the compiler has no sanitizers.
+
+    Raises:
+        CalledProcessError: it cannot be built.
+    """
+    loaded = [path for name in ("libasan.so", "libubsan.so") if (path := sanitizer_library(name))]
+    if len(loaded) < 2:
+        print("native: the compiler has no sanitizers here: left out", file=sys.stderr)
+        return None
+    places = ["--build-temp", str(SANITIZED / "objects"), "--build-lib", str(SANITIZED / "lib")]
+    environment = {**os.environ, "ESCRIBA_BUILD_NATIVE": "required", "ESCRIBA_BUILD_FLAGS": SANITIZERS}
+    subprocess.run([str(python or sys.executable), "setup.py", "-q", "build_ext", *places], cwd=ROOT, env=environment, check=True)
+    return {
+        **os.environ,
+        "LD_PRELOAD": " ".join(map(str, loaded)),
+        "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",  # Python leaves much to the end of the process
+        "UBSAN_OPTIONS": "print_stacktrace=1",
+        "PYTHONMALLOC": "malloc",  # so that what Python gives to the library is watched, too
+        "ESCRIBA_NATIVE_LIBRARY": str(next((SANITIZED / "lib").rglob("_kernels*"))),
+    }
+
+
 def sanitize(arguments: Sequence[str], python: str | Path | None = None) -> int:
     """Builds the library with the sanitizers, and runs the tests of the native code under them.
 
@@ -170,26 +199,14 @@ def sanitize(arguments: Sequence[str], python: str | Path | None = None) -> int:
     Returns:
         The tests' exit status; 0 where the compiler has no sanitizers.
     """
-    loaded = [path for name in ("libasan.so", "libubsan.so") if (path := sanitizer_library(name))]
-    if len(loaded) < 2:
-        print("native: the compiler has no sanitizers here: left out", file=sys.stderr)
+    try:
+        environment = sanitized(python)
+    except subprocess.CalledProcessError as error:
+        return error.returncode
+    if environment is None:
         return 0
-    python = str(python or sys.executable)
-    places = ["--build-temp", str(SANITIZED / "objects"), "--build-lib", str(SANITIZED / "lib")]
-    environment = {**os.environ, "ESCRIBA_BUILD_NATIVE": "required", "ESCRIBA_BUILD_FLAGS": SANITIZERS}
-    if status := subprocess.run([python, "setup.py", "-q", "build_ext", *places], cwd=ROOT, env=environment, check=False).returncode:
-        return status
-    library = next((SANITIZED / "lib").rglob("_kernels*"))
-    environment = {
-        **os.environ,
-        "LD_PRELOAD": " ".join(map(str, loaded)),
-        "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",  # Python leaves much to the end of the process
-        "UBSAN_OPTIONS": "print_stacktrace=1",
-        "PYTHONMALLOC": "malloc",  # so that what Python gives to the library is watched, too
-        "ESCRIBA_NATIVE_LIBRARY": str(library),
-    }
     chosen = list(arguments) if any(not one.startswith("-") for one in arguments) else [*tests_of_native_code(), *arguments]
-    words = [python, "-m", "pytest", "-q", "-m", "not long and not network", "-p", "no:cacheprovider", *chosen]
+    words = [str(python or sys.executable), "-m", "pytest", "-q", "-m", "not long and not network", "-p", "no:cacheprovider", *chosen]
     return subprocess.run(words, cwd=ROOT, env=environment, check=False).returncode
 
 

@@ -46,10 +46,12 @@ def use_language(name: str | None) -> None:
 
 def language() -> str:
     """The language that is spoken: the one that was chosen, or else that of the system where it is known, or else English."""
-    if not _used:
-        wanted = _code(locale_name())
-        _used.append(wanted if wanted in LANGUAGES else "en")
-    return _used[0]
+    if used := _used[:1]:  # a copy: another thread may choose anew meanwhile
+        return used[0]
+    wanted = _code(locale_name())
+    found = wanted if wanted in LANGUAGES else "en"
+    _used[:] = [found]
+    return found
 
 
 def tr(message: str, /, **fields: Any) -> str:

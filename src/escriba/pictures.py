@@ -46,7 +46,6 @@ GATES: Mapping[str, str] = {
 DOES: Mapping[str, str] = {
     "lstm": later("gates i, f, g, o; state h and c"),
     "mingru": later("gates z, n of the input alone"),
-    "hawk": later("gates r, i of the input alone; a decay for each number"),
 }
 """What the other cells do that have gates."""
 

@@ -92,8 +92,8 @@ class Learnt:
         """The training text, or another one."""
         if against is None and self._own is not None:
             return self._own
-        key = _key(model, against)
-        if self._text is None or self._text[0] != key:
+        key, kept = _key(model, against), self._text  # another thread may keep another text meanwhile
+        if kept is None or kept[0] != key:
             config = model.config
             settings, seed = (TextSettings(), 1) if config is None else (config.text, config.train.seed)
             known = model.run.last("begun").get("corpus", {})
@@ -103,12 +103,13 @@ class Learnt:
                 hint = tr("it is read as the training text was, in {encoding}: convert it to that", encoding=settings.encoding)
                 raise TextDecodingError(error.met, expected=error.expected, hint=hint) from error
             self._text = (key, found)
-        return self._text[1]
+            return found
+        return kept[1]
 
     def known(self, model: Model, against: Against) -> Hashes | KnownLines:
         """The hashes of its documents, or the lines of a stream; those of the folder need no text."""
-        key = _key(model, against)
-        if self._known is None or self._known[0] != key:
+        key, kept = _key(model, against), self._known
+        if kept is None or kept[0] != key:
             found = None if against is not None or model.folder is None else load_fingerprint(model.folder)
             known: Hashes | KnownLines
             if found is not None:
@@ -119,7 +120,8 @@ class Learnt:
                 known = make_fingerprint(corpus.pieces, before) if corpus.is_documents else KnownLines(corpus.pieces)
             self._with_before = found is not None or (against is None and self._own is not None)
             self._known = (key, known)
-        return self._known[1]
+            return known
+        return kept[1]
 
     def others(self, model: Model, *, hashes: bool) -> list[dict[str, Any]]:
         """The models that this one began with whose texts are not looked at, or are not among the known hashes."""

@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from escriba.archive import has_file, open_file
 from escriba.checkpoint import holds, save_head, save_weights
 from escriba.errors import CheckpointError
 from escriba.language import tr
@@ -40,8 +41,9 @@ def save(model: Model, target: Path, *, overwrite: bool = False) -> Path:
     if history is not None:
         with saying_what_failed(tr("{folder} could not be copied to {target}", folder=history, target=new)):
             for name in ("metrics.jsonl", "samples.txt"):
-                if (history / name).is_file():
-                    shutil.copyfile(history / name, new / name)
+                if has_file(history / name):
+                    with open_file(history / name) as kept, (new / name).open("wb") as copy:
+                        shutil.copyfileobj(kept, copy)
     model.usual.keep(new)
     model.learnt.keep(model, new)
     take_place(new, place, replaces=target.exists())

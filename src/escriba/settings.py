@@ -132,10 +132,10 @@ class TextSettings(Settings):
 class ModelSettings(Settings):
     """The shape of a network. The vocabulary's size is not among them: the tokenizer gives it."""
 
-    cell: Literal["rnn", "gru", "lstm", "mingru", "hawk", "ngram", "counts"] = Field(
+    cell: Literal["rnn", "gru", "lstm", "mingru", "ngram", "counts"] = Field(
         "gru",
         description=(
-            "the recurrent cell; mingru and hawk learn in parallel over time, best in a residual stack; ngram: a neural n-gram; "
+            "the recurrent cell; mingru learns in parallel over time, best in a residual stack; ngram: a neural n-gram; "
             "counts: an n-gram that counts (Kneser-Ney), learnt in seconds"
         ),
     )
@@ -213,14 +213,6 @@ class ModelSettings(Settings):
         for name in ("conv", "mlp"):
             if not self.residual and getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(tr("{name} is for a residual stack: residual=yes", name=name))
-        if self.cell == "hawk" and not self.residual and self.embedding_dim != self.hidden_size:
-            raise ValueError(
-                tr(
-                    "outside a residual stack hawk needs embedding_dim ({embedding_dim}) equal to hidden_size ({hidden_size})",
-                    embedding_dim=shown(self.embedding_dim),
-                    hidden_size=self.hidden_size,
-                )
-            )
 
 
 class TrainSettings(Settings):

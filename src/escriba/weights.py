@@ -3,7 +3,7 @@
 It knows no framework: the PyTorch model is built from it, a model folder is checked by it, `show` prints it.
 
 Names follow PyTorch where PyTorch has one; gates are stacked in PyTorch's order (rnn: one; gru: r, z, n; lstm: i, f, g, o);
-those of cells that PyTorch lacks in the order of their equations (mingru: z, n; hawk: r, i).
+those of a cell that PyTorch lacks in the order of its equations (mingru: z, n).
 
 In a residual stack every layer is a block: `layers.N.` is then the prefix of the block's own tensors and of its cell's.
 """
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 GATES: Mapping[str, tuple[str, ...]] = {
-    "rnn": ("h",), "gru": ("r", "z", "n"), "lstm": ("i", "f", "g", "o"), "mingru": ("z", "n"), "hawk": ("r", "i"), "ngram": ("h",),
+    "rnn": ("h",), "gru": ("r", "z", "n"), "lstm": ("i", "f", "g", "o"), "mingru": ("z", "n"), "ngram": ("h",),
 }  # fmt: skip
 """The gates of each network's cell, in the order in which their rows are stacked."""
 
@@ -121,8 +121,7 @@ def _cell_shapes(model: ModelSettings, width: int) -> dict[str, tuple[int, ...]]
     shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, (model.window if model.cell == "ngram" else 1) * width)}
     if model.cell in RECURRENT:
         shapes["weight_hh"] = (rows, size)
-    shapes |= dict.fromkeys(biases(model), (rows,))
-    return shapes | {"decay": (size,)} if model.cell == "hawk" else shapes
+    return shapes | dict.fromkeys(biases(model), (rows,))
 
 
 def _block_shapes(model: ModelSettings) -> dict[str, tuple[int, ...]]:

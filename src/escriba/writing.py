@@ -43,6 +43,11 @@ class Writes:
 
     tokenizer: Tokenizer
 
+    @property
+    def engine(self) -> Engine:
+        """What runs the model, exactly."""
+        raise NotImplementedError
+
     def engine_for_writing(self) -> Engine:
         """What runs the model where it writes."""
         raise NotImplementedError
@@ -234,7 +239,7 @@ def distribution(model: Writes, context: str) -> Distribution:
     """The distribution of the symbol after a context, with its logits."""
     from escriba.results import Distribution
 
-    reader = Reader(model.engine_for_writing(), model.tokenizer)
+    reader = Reader(model.engine, model.tokenizer)
     ids, unknown = reader.encode(as_string(context, tr("the context")))
     warn_once([(reader.notice(unknown),)] if unknown else [])
     position = reader.skip(reader.begin(), ids)

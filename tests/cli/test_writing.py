@@ -20,9 +20,24 @@ Run = Callable[..., Any]
 
 def test_a_beam_is_the_librarys(run: Run, fox: Path) -> None:
     """--beam prints the best text, or as many as asked for, and no seed; --json tells their scores."""
-    model = escriba.load(fox)
+    model = escriba.load(fox, precision="float32")
     found = model.beam("The ", 30, width=4, length_penalty=0.5, no_repeat=5)
-    words = ("generate", fox, "-p", "The ", "-l", "30", "--beam", "4", "--length-penalty", "0.5", "--no-repeat", "5")
+    words = (
+        "generate",
+        fox,
+        "-p",
+        "The ",
+        "-l",
+        "30",
+        "--beam",
+        "4",
+        "--length-penalty",
+        "0.5",
+        "--no-repeat",
+        "5",
+        "--precision",
+        "float32",
+    )
     done = run(*words)
     assert done.out.startswith(found[0] + "\n")
     assert done.err == ""

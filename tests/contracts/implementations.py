@@ -30,8 +30,6 @@ ARCHITECTURES: Mapping[str, ModelSettings] = {
     "lstm-tied-2": ModelSettings(cell="lstm", embedding_dim=9, hidden_size=9, num_layers=2, tied=True),
     "mingru": ModelSettings(cell="mingru", embedding_dim=5, hidden_size=9),
     "mingru-2-onehot": ModelSettings(cell="mingru", embedding_dim=None, hidden_size=9, num_layers=2),
-    "hawk": ModelSettings(cell="hawk", embedding_dim=9, hidden_size=9),
-    "hawk-2": ModelSettings(cell="hawk", embedding_dim=9, hidden_size=9, num_layers=2),
     "ngram": ModelSettings(cell="ngram", embedding_dim=5, hidden_size=9),
     "ngram-1": ModelSettings(cell="ngram", window=1, embedding_dim=5, hidden_size=9),
     "ngram-5-tanh-2": ModelSettings(cell="ngram", window=5, activation="tanh", embedding_dim=5, hidden_size=9, num_layers=2),
@@ -53,7 +51,6 @@ ARCHITECTURES: Mapping[str, ModelSettings] = {
         cell="mingru", residual=True, tied=True, dropout=0.5, embedding_dim=9, hidden_size=9, num_layers=2
     ),
     "stack-mingru-16-2": ModelSettings(cell="mingru", residual=True, embedding_dim=16, hidden_size=16, num_layers=2),
-    "stack-hawk-2": ModelSettings(cell="hawk", residual=True, embedding_dim=5, hidden_size=9, num_layers=2),
     "stack-ngram-2": ModelSettings(cell="ngram", residual=True, embedding_dim=5, hidden_size=9, num_layers=2),
 }
 """Every cell, with each of its variants, each kind of input and output, and more layers than one; and each in a residual stack."""
@@ -96,8 +93,6 @@ def _native() -> Callable[[ModelSettings, Mapping[str, np.ndarray]], Engine]:
 
         if _native.library() is None:
             pytest.skip("there is no native code here")
-        if model.cell == "hawk":
-            pytest.skip("hawk has no native form")
         from escriba.engine.native import NativeEngine
 
         return NativeEngine(model, len(weights["output.bias"]), weights)

@@ -24,7 +24,6 @@ if _native.library() is None:
 
 from escriba.engine.native import NativeEngine
 
-RUNNING = [name for name, model in ARCHITECTURES.items() if model.cell != "hawk"]
 V = 67
 WIDE = {
     "rnn": ModelSettings(cell="rnn", embedding_dim=37, hidden_size=80),
@@ -180,7 +179,7 @@ def test_shorter_precisions_stay_near(wide: ModelSettings, level: str, precision
     assert np.abs(given - wanted).max() < most
 
 
-@pytest.mark.parametrize("architecture", RUNNING)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_large_vocabulary_without_table(architecture: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the table of input products would be too large it is not made, and the logits are the same bit for bit; int8 stays near."""
     model = ARCHITECTURES[architecture]

@@ -47,13 +47,9 @@ def plain_cell(model: ModelSettings, named: dict[str, np.ndarray], x: Vector, be
         seen, act = h + x, ACTIVATIONS[model.hidden_activation]
         return [act(i + float(b)) for i, b in zip(times(named["weight_ih"], seen), named["bias"], strict=True)], [seen[len(x) :]]
     i = times(named["weight_ih"], x)
-    if model.cell in ("mingru", "hawk"):
-        first, second = ([i[k] + float(named["bias"][k]) for k in range(at, at + size)] for at in (0, size))
-        if model.cell == "mingru":
-            h = [(1 - sigmoid(first[k])) * h[k] + sigmoid(first[k]) * second[k] for k in range(size)]
-        else:
-            a = [math.exp(-8 * math.log1p(math.exp(float(named["decay"][k]))) * sigmoid(first[k])) for k in range(size)]
-            h = [a[k] * h[k] + math.sqrt(1 - a[k] ** 2) * sigmoid(second[k]) * x[k] for k in range(size)]
+    if model.cell == "mingru":
+        z, n = ([i[k] + float(named["bias"][k]) for k in range(at, at + size)] for at in (0, size))
+        h = [(1 - sigmoid(z[k])) * h[k] + sigmoid(z[k]) * n[k] for k in range(size)]
         return h, [h]
     r = times(named["weight_hh"], h)
     if model.cell == "rnn":

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from escriba.model import cells
-from escriba.model.cells import CELLS, CellLayer, HawkLayer, LayerState, NgramLayer, RecurrentLayer
+from escriba.model.cells import CELLS, CellLayer, LayerState, NgramLayer, RecurrentLayer
 from escriba.settings import ModelSettings
 
 B, T, E, H = 3, 40, 5, 8
@@ -24,7 +24,6 @@ VARIANTS = {
     "gru-before": ModelSettings(cell="gru", hidden_size=H, reset="before"),
     "lstm": ModelSettings(cell="lstm", hidden_size=H),
     "mingru": ModelSettings(cell="mingru", hidden_size=H),
-    "hawk": ModelSettings(cell="hawk", hidden_size=H, embedding_dim=H),
     "ngram-1": ModelSettings(cell="ngram", hidden_size=H, window=1),
     "ngram-3": ModelSettings(cell="ngram", hidden_size=H),
     "ngram-5-tanh": ModelSettings(cell="ngram", hidden_size=H, window=5, activation="tanh"),
@@ -44,21 +43,16 @@ def settings(request: pytest.FixtureRequest) -> ModelSettings:
     return VARIANTS[request.param]
 
 
-def width(settings: ModelSettings) -> int:
-    """The numbers that enter: hawk takes as many as it gives."""
-    return H if settings.cell == "hawk" else E
-
-
 def make(settings: ModelSettings, dtype: torch.dtype) -> tuple[CellLayer, Tensor, LayerState]:
     """A layer with weights of every kind, inputs, and a state that is not zero."""
     random = torch.Generator().manual_seed(3)
-    layer = CELLS[settings.cell](settings, width(settings))
+    layer = CELLS[settings.cell](settings, E)
     layer.reset_parameters(random)
     with torch.no_grad():
         for name, parameter in layer.named_parameters():
             if name.startswith("bias"):
                 parameter += torch.empty_like(parameter).uniform_(-0.5, 0.5, generator=random)
-    x_BTE = torch.randn(B, T, width(settings), generator=random, dtype=torch.float64).to(dtype)
+    x_BTE = torch.randn(B, T, E, generator=random, dtype=torch.float64).to(dtype)
     state = tuple(torch.empty(B, size, dtype=torch.float64).uniform_(-0.9, 0.9, generator=random).to(dtype) for size in layer.state_sizes)
     return layer.to(dtype), x_BTE, state
 
@@ -141,10 +135,10 @@ def test_first_weights(settings: ModelSettings) -> None:
     """The input's weights keep to Glorot's bound for all that they see at once, the recurrent ones are orthogonal, biases zero but the
     lstm's forget gate, which is 1.
     """
-    layer = CELLS[settings.cell](settings, width(settings))
+    layer = CELLS[settings.cell](settings, E)
     layer.reset_parameters(torch.Generator().manual_seed(1))
     rows, seen = layer.weight_ih.shape
-    assert seen == width(settings) * (settings.window if settings.cell == "ngram" else 1)
+    assert seen == E * (settings.window if settings.cell == "ngram" else 1)
     bound = (6.0 / (rows + seen)) ** 0.5
     assert 0.8 * bound < layer.weight_ih.abs().max() <= bound
     if isinstance(layer, RecurrentLayer):
@@ -155,30 +149,6 @@ def test_first_weights(settings: ModelSettings) -> None:
             if settings.cell == "lstm":
                 expected[H : 2 * H] = 1.0
             torch.testing.assert_close(parameter.detach(), expected, rtol=0, atol=0)
-
-
-def test_hawk_remembers_for_ten_symbols_to_a_thousand() -> None:
-    """Where its gate is open, the squares of its first decays fill the span from 0.9^2 to 0.999^2 evenly."""
-    layer = HawkLayer(ModelSettings(cell="hawk", hidden_size=1000, embedding_dim=1000), 1000)
-    layer.reset_parameters(torch.Generator().manual_seed(1))
-    squared = torch.exp(-16.0 * torch.nn.functional.softplus(layer.decay.detach().double()))
-    assert 0.9**2 - 1e-6 < squared.min() < squared.max() < 0.999**2 + 1e-6
-    middle = (0.9**2 + 0.999**2) / 2
-    # the mean of 1,000 draws: five standard deviations are 0.0086, a false alarm in a million
-    assert squared.mean().item() == pytest.approx(middle, abs=0.0086)
-
-
-def test_hawk_forgets_nothing_and_takes_nothing_in_where_its_gate_is_shut() -> None:
-    """There a is 1 and the root 0, whose slope would be infinite: the gradients are finite."""
-    layer = HawkLayer(ModelSettings(cell="hawk", hidden_size=H, embedding_dim=H), H)
-    layer.reset_parameters(torch.Generator().manual_seed(1))
-    with torch.no_grad():
-        layer.input_bias()[:H] = -1000.0
-    x_BTE, h_BH = torch.randn(B, T, H, generator=torch.Generator().manual_seed(2)), torch.full((B, H), 0.5)
-    h_BTH, _ = layer.scan(x_BTE, (h_BH,))
-    torch.testing.assert_close(h_BTH, torch.full((B, T, H), 0.5), rtol=0, atol=1e-3)
-    h_BTH.sum().backward()
-    assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in layer.parameters())
 
 
 def test_a_window_forgets() -> None:
@@ -194,7 +164,7 @@ def test_a_window_forgets() -> None:
 
 def test_the_first_state_is_zero(settings: ModelSettings) -> None:
     """A layer begins with zeros in its weights' precision: for each state (B, H), or all that a window sees but the newest."""
-    layer = CELLS[settings.cell](settings, width(settings)).double()
+    layer = CELLS[settings.cell](settings, E).double()
     state = layer.initial_state(B)
     sizes = {"lstm": [H, H], "ngram": [(settings.window - 1) * E]}.get(settings.cell, [H])
     assert [tuple(one.shape) for one in state] == [(B, size) for size in sizes]

@@ -252,7 +252,6 @@ def test_a_step_of_ones_own(make_net: MakeNet, make_data: Callable[[str], Batche
         {"cell": "gru", "num_layers": 2, "dropout": 0.2},
         {"cell": "mingru"},
         {"cell": "mingru", "residual": True, "hidden_size": 16, "num_layers": 2, "dropout": 0.2},
-        {"cell": "hawk", "residual": True},
         {"cell": "lstm", "residual": True, "embedding_dim": None},
     ],
     ids=str,

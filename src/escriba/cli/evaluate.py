@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from escriba.archive import has_file
 from escriba.cli.options import engine_options, json_option, print_json, tell_precision
 from escriba.cli.texts import fetch_first
 from escriba.cli.write import notes_on_stderr
@@ -64,7 +65,7 @@ def evaluate_command(
     if typical and (held_out or protocol != "stream" or lanes is not None or precision not in ("auto", "float32")):
         raise click.UsageError(tr("--typical goes with MODEL, or MODEL and FILE, alone"))
     if file is not None:
-        if (Path(file) / "config.json").is_file():
+        if has_file(Path(file) / "config.json"):
             raise click.UsageError(tr("{file} is a model: a FILE to measure on comes last, or --held-out", file=file))
         fetch_first([file])
     if file == "-" and (len(names) > 1 or protocol == "both"):

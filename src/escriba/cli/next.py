@@ -20,7 +20,7 @@ __all__ = ["next_command"]
 @click.option("--top", default=10, show_default=True, metavar="N", type=click.IntRange(1), help="So many of the likeliest symbols.")
 @click.option("--plot", "file", metavar="FILE", help="Draw them into FILE: .png, .svg or .pdf.")
 @click.option("--at", metavar="MOMENT", help="Weights of an earlier moment that was kept, such as epoch:3.")
-@engine_options(writes=True)
+@engine_options(writes=False)
 @json_option
 def next_command(
     model: str, context: str, top: int, file: str | None, at: str | None, precision: str, threads: int | None, as_json: bool
@@ -43,7 +43,7 @@ def next_command(
         found.plot(file, n=min(top, len(found.symbols)))
         click.echo(tr("drawn: {file}", file=file), err=True)
     if as_json:
-        print_json({**found.as_dict(top), "precision": loaded.engine_for_writing().precision})
+        print_json({**found.as_dict(top), "precision": loaded.engine.precision})
         return
     click.echo(found.bars(top))
-    tell_precision(loaded.engine_for_writing())
+    tell_precision(loaded.engine)

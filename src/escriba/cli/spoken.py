@@ -14,9 +14,12 @@ from typing import Any
 
 import click
 
-from escriba.language import CATALOGUES, DOMAIN, LANGUAGES, language, tr, use_language
+from escriba.language import CATALOGUES, DOMAIN, LANGUAGES, language, later, tr, use_language
 
-__all__ = ["Composed", "in_language", "lang_option", "paragraphs", "speak"]
+__all__ = ["OF_CLICK", "Composed", "in_language", "lang_option", "paragraphs", "speak"]
+
+OF_CLICK = (later("required"),)
+"""What click says without naming it where it says it: so that the catalogues have it."""
 
 
 class Composed(click.Option):

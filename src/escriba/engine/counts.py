@@ -83,23 +83,24 @@ class CountsEngine(Engine):
     def step(self, ids: npt.ArrayLike, state: State) -> tuple[Array, State]:
         """As every engine's; the logits are log-probabilities."""
         ids_B = self.checked_ids(ids, state, axes=1)
-        contexts = self._contexts(ids_B[:, None], state[0][0])
+        contexts = self._contexts(ids_B[:, None], self._nodes(state))
         nodes_B = self._longest(contexts)[:, 0]
         return self._log_probs(nodes_B), ((nodes_B,),)
 
     def advance(self, ids: npt.ArrayLike, state: State) -> tuple[Array, State]:
         """As every engine's, for all places at once: the very numbers of `step`."""
         ids_BT = self.checked_ids(ids, state, axes=2)
-        nodes_BT = self._longest(self._contexts(ids_BT, state[0][0]))
+        nodes_BT = self._longest(self._contexts(ids_BT, self._nodes(state)))
         return self._log_probs(nodes_BT.ravel()).reshape(*nodes_BT.shape, self.vocab_size), ((nodes_BT[:, -1].copy(),),)
 
     def feed(self, ids: npt.ArrayLike, state: State) -> State:
         """As every engine's: the last symbols are enough."""
         ids_BT = self.checked_ids(ids, state, axes=2, least=0)
+        nodes_B = self._nodes(state)
         last_BT = ids_BT[:, -self.settings.order :]  # what is older is forgotten
         if last_BT.shape[1] == 0:
             return state
-        began_B = state[0][0] if last_BT.shape[1] == ids_BT.shape[1] else np.zeros(len(ids_BT), np.int64)
+        began_B = nodes_B if last_BT.shape[1] == ids_BT.shape[1] else np.zeros(len(ids_BT), np.int64)
         return ((self._longest(self._contexts(last_BT, began_B))[:, -1].copy(),),)
 
     def read(self, ids: npt.ArrayLike, targets: npt.ArrayLike, state: State, *, ranks: bool = False, top: int = 0) -> tuple[Reading, State]:
@@ -109,10 +110,22 @@ class CountsEngine(Engine):
         ids_BT, targets_BT = self.checked_ids(ids, state, axes=2), self.checked_ids(targets, state, axes=2)
         parts, chunk = [], max(1, READ_AT_ONCE // max(1, len(ids_BT)))
         for start in range(0, ids_BT.shape[1], chunk):
-            contexts = self._contexts(ids_BT[:, start : start + chunk], state[0][0])
+            contexts = self._contexts(ids_BT[:, start : start + chunk], self._nodes(state))
             parts.append(Reading(self._log_probs_of(contexts, targets_BT[:, start : start + chunk])))
             state = ((self._longest(contexts)[:, -1].copy(),),)
         return Reading.joined(parts), state
+
+    def _nodes(self, state: State) -> Ids:
+        """The state's nodes as whole numbers that lie together, once they are seen to be nodes of this model.
+
+        Raises:
+            SettingsError: they are not.
+        """
+        alone = [len(layer) for layer in state] == [1] and np.asarray(state[0][0]).dtype.kind == "i"
+        nodes_B = np.ascontiguousarray(state[0][0], np.int64) if alone else np.empty((0, 0), np.int64)
+        if nodes_B.ndim != 1 or (nodes_B.size and not 0 <= nodes_B.min() <= nodes_B.max() < len(self.ngrams.suffix)):
+            raise SettingsError(tr("the state is not of this model"), expected=tr("one that this engine gave"))
+        return nodes_B
 
     def _chain(self, nodes_N: Ids) -> list[Ids]:
         """The contexts within contexts, from the root up: for each level the node of so many last symbols, -1 where that is too many."""

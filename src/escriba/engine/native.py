@@ -134,8 +134,6 @@ class NativeEngine(Engine):
     def write(self, ids: npt.ArrayLike, state: State, samplings: Sequence[Sampling], uniforms: npt.ArrayLike) -> tuple[Ids, Floats, State]:
         """T symbols a row: step, filter and draw in one loop. See `Engine.write`."""
         ids_B, uniforms_BT = self.checked_draws(ids, state, samplings, uniforms)
-        if not ((uniforms_BT >= 0) & (uniforms_BT < 1)).all():
-            raise SettingsError(tr("a uniform number is outside its range"), expected=tr("0 or more, and less than 1"))
         draws, kept = self._draws(samplings)
         written_BT, log_probs_BT = np.empty(uniforms_BT.shape, np.int64), np.empty(uniforms_BT.shape)
         for cut in self._cuts(*uniforms_BT.shape):
@@ -170,6 +168,7 @@ class NativeEngine(Engine):
 
         Raises:
             SettingsError: they are not.
+            EscribaError: they hold numbers that are not finite.
         """
         rows = len(state[0][0])
         shapes = [[np.shape(array) for array in layer] for layer in state]
@@ -179,7 +178,10 @@ class NativeEngine(Engine):
                 expected=tr("the state of this model: {shapes}", shapes=[[("B", size) for size in layer] for layer in self._specs]),
             )
         with np.errstate(over="ignore"):
-            return [np.ascontiguousarray(array, dtype=np.float32) for layer in state for array in layer]
+            given = [np.ascontiguousarray(array, dtype=np.float32) for layer in state for array in layer]
+        if not all(np.isfinite(array).all() for array in given):
+            _told(library.LOGITS_NOT_FINITE)  # a relu or int8 could make numbers of them that only look right
+        return given
 
     def _room(self, rows: int) -> tuple[tuple[npt.NDArray[np.float32], ...], ...]:
         """The arrays of a state that is to be written."""

@@ -107,14 +107,3 @@ class NativeCounts(CountsEngine):
         model = library.CountsModel.of(self.vocab_size, self._arrays)
         rows, steps = shape
         library.call(name, model, max(1, min(self.threads, rows * steps // SYMBOLS_A_THREAD)), rows, steps, *arguments)
-
-    def _nodes(self, state: State) -> Ids:
-        """The state's nodes as the library reads them, once they are seen to be nodes of this model.
-
-        Raises:
-            SettingsError: they are not.
-        """
-        nodes_B = np.ascontiguousarray(state[0][0], np.int64)
-        if nodes_B.ndim != 1 or (nodes_B.size and not 0 <= nodes_B.min() <= nodes_B.max() < len(self.ngrams.suffix)):
-            raise SettingsError(tr("the state is not of this model"), expected=tr("one that this engine gave"))
-        return nodes_B

@@ -23,7 +23,7 @@ PRECISIONS = ("auto", "float32", "bf16", "int8")
 """What may be asked for; auto is the fastest that there is for the work."""
 
 MOST_THREADS = 1024
-_NOT_NATIVE = ("hawk",)
+_NOT_NATIVE: tuple[str, ...] = ()
 """Cells that run with NumPy alone."""
 
 

@@ -223,7 +223,9 @@ class Engine(abc.ABC):
             raise SettingsError(
                 tr("ids have the shape {shape}", shape=array.shape), expected=tr("(batch,)") if axes == 1 else tr("(batch, time)")
             )
-        rows = len(state[0][0])
+        rows = _rows(state)
+        if rows == 0:
+            raise SettingsError(tr("batch_size is {batch_size}", batch_size=rows), expected=tr("1 or more"))
         if len(array) != rows:
             raise SettingsError(
                 tr("there are ids for {rows} rows and a state of {state}", rows=len(array), state=rows),
@@ -252,7 +254,20 @@ class Engine(abc.ABC):
                 ),
                 expected=tr("one sampling and one row of uniforms for each row"),
             )
+        if not ((uniforms_BT >= 0) & (uniforms_BT < 1)).all():
+            raise SettingsError(tr("a uniform number is outside its range"), expected=tr("0 or more, and less than 1"))
         return ids_B, uniforms_BT
+
+
+def _rows(state: State) -> int:
+    """The rows of a state.
+
+    Raises:
+        SettingsError: it has no arrays.
+    """
+    if not state or not state[0] or np.ndim(state[0][0]) == 0:
+        raise SettingsError(tr("the state is not of this model"), expected=tr("one that this engine gave"))
+    return len(state[0][0])
 
 
 def reading_of(logits: npt.ArrayLike, targets: Ids, *, ranks: bool = False, top: int = 0) -> Reading:

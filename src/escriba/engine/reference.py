@@ -45,7 +45,6 @@ class _Layer(NamedTuple):
     bias_ih: Array  # (G,): the only bias, unless the cell has two
     weight_hh: Array  # (G, H); ngram: (G, numbers of the state), the columns that meet what entered before; none: (G, 0)
     bias_hh: Array | None  # (G,)
-    decay: Array | None  # (H,): hawk's
 
 
 class _Block(NamedTuple):
@@ -134,17 +133,7 @@ _CELLS: Mapping[str, Callable[[Array, _RowState, _Layer, ModelSettings], _RowSta
 """Each cell: (W_ih x + bias, state, weights, shape) -> new state, of which the first vector is the output.
 
 An ngram has the equation of the rnn, but its state is what entered before, not what it gave. Source: Bengio et al. 2003.
-Hawk's equation has x itself in it: see `_hawk`.
 """
-
-
-def _hawk(x: Array, x_G: Array, state: _RowState, layer: _Layer) -> _RowState:
-    """h' = a h + sqrt(1 - a^2) (i x), a = exp(-8 softplus(decay) r). Source: De et al. 2024, the RG-LRU, equations 1 to 4."""
-    (h,) = state
-    assert layer.decay is not None
-    r, i = _sigmoid(x_G[: len(h)]), _sigmoid(x_G[len(h) :])
-    log_a = -8 * np.logaddexp(0, layer.decay) * r
-    return (np.exp(log_a) * h + np.sqrt(-np.expm1(2 * log_a)) * (i * x),)
 
 
 def _normed(x: Array, weight: Array) -> Array:
@@ -209,7 +198,7 @@ class ReferenceEngine(Engine):
         if self.model.cell == "ngram":
             before, now = np.hsplit(now, [now.shape[1] - now.shape[1] // self.model.window])
         bias = named["bias_ih" if "bias_ih" in named else "bias"]
-        return _Layer(np.ascontiguousarray(now), bias, np.ascontiguousarray(before), named.get("bias_hh"), named.get("decay"))
+        return _Layer(np.ascontiguousarray(now), bias, np.ascontiguousarray(before), named.get("bias_hh"))
 
     def _block(self, named: Mapping[str, Array]) -> _Block:
         """The weights around a cell."""
@@ -288,9 +277,6 @@ class ReferenceEngine(Engine):
     def _cell_step(self, layer: _Layer, x: Array, x_G: Array | None, before: _RowState) -> tuple[Array, _RowState]:
         """One symbol through one cell: its output, and its new state; W_ih x + b may be known already."""
         x_G = _product(layer.weight_ih, x) + layer.bias_ih if x_G is None else x_G
-        if self.model.cell == "hawk":
-            after = _hawk(x, x_G, before, layer)
-            return after[0], after
         after = _CELLS[self.model.cell](x_G, before, layer, self.model)
         if self.model.cell == "ngram":
             return after[0], (np.concatenate([before[0], x])[len(x) :],)

@@ -1,4 +1,4 @@
-"""The layers in PyTorch: rnn, gru and lstm, which recur, mingru and hawk, whose gates see no state, and ngram, which has a window.
+"""The layers in PyTorch: rnn, gru and lstm, which recur, mingru, whose gates see no state, and ngram, which has a window.
 
 Each is one step and a scan over time.
 
@@ -22,8 +22,8 @@ from escriba.settings import ModelSettings
 from escriba.weights import GATES, biases
 
 __all__ = [
-    "CELLS", "CellLayer", "GruLayer", "HawkLayer", "Layer", "LayerState", "LstmLayer", "MingruLayer", "NgramLayer", "ParallelLayer",
-    "RecurrentLayer", "RnnLayer", "glorot_",
+    "CELLS", "CellLayer", "GruLayer", "Layer", "LayerState", "LstmLayer", "MingruLayer", "NgramLayer", "RecurrentLayer",
+    "RnnLayer", "glorot_",
 ]  # fmt: skip
 
 LayerState = tuple[Tensor, ...]
@@ -288,8 +288,12 @@ class LstmLayer(RecurrentLayer):
             self.input_bias()[self.hidden_size : 2 * self.hidden_size] = 1.0
 
 
-class ParallelLayer(CellLayer):
-    """A layer whose gates see the input alone: h' = a h + b, number by number, so that all but this is done for all of time at once.
+class MingruLayer(CellLayer):
+    """The minimal gated recurrent unit: z = sigmoid(W_z x + b_z), n = W_n x + b_n, h' = (1 - z) h + z n.
+
+    The gates see the input alone, so that all but the last equation is done for all of time at once.
+
+    Source: Feng et al. 2024, in linear space: n may have any sign.
 
     Args:
         settings: as of every layer.
@@ -299,57 +303,22 @@ class ParallelLayer(CellLayer):
     def __init__(self, settings: ModelSettings, input_size: int) -> None:
         super().__init__(settings, input_size, (settings.hidden_size,))
 
-    @abc.abstractmethod
-    def terms(self, gates: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        """What h is multiplied by, and what is added: a and b, both (..., H), of the projected input and the input."""
+    def terms(self, x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """What h is multiplied by, 1 - z, and what is added, z n, both (..., H), in the precision of the state."""
+        z, n = self.project(x).to(dtype).chunk(2, -1)
+        z = torch.sigmoid(z)
+        return 1.0 - z, z * n
 
     def step(self, x_BE: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
         """One symbol of each row: the output is the h of the new state."""
-        a_BH, b_BH = self.terms(self.project(x_BE).to(state[0].dtype), x_BE)
+        a_BH, b_BH = self.terms(x_BE, state[0].dtype)
         h_BH = a_BH * state[0] + b_BH
         return h_BH, (h_BH,)
 
     def scan(self, x_BTE: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
         """T symbols of each row, in the precision of the state."""
-        h_BTH = linear_scan(*self.terms(self.project(x_BTE).to(state[0].dtype), x_BTE), state[0])
+        h_BTH = linear_scan(*self.terms(x_BTE, state[0].dtype), state[0])
         return h_BTH, (h_BTH[:, -1],)
-
-
-class MingruLayer(ParallelLayer):
-    """The minimal gated recurrent unit: z = sigmoid(W_z x + b_z), n = W_n x + b_n, h' = (1 - z) h + z n.
-
-    Source: Feng et al. 2024, in linear space: n may have any sign.
-    """
-
-    def terms(self, gates: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        """1 - z, and z n."""
-        z, n = gates.chunk(2, -1)
-        z = torch.sigmoid(z)
-        return 1.0 - z, z * n
-
-
-class HawkLayer(ParallelLayer):
-    """The real-gated linear recurrent unit: r, i = sigmoid(W x + b), a = exp(-8 softplus(decay) r), h' = a h + sqrt(1 - a^2) (i x).
-
-    Source: De et al. 2024 (Hawk and Griffin), equations 1 to 4, with whole matrices for the gates.
-    """
-
-    def __init__(self, settings: ModelSettings, input_size: int) -> None:
-        super().__init__(settings, input_size)
-        self.decay = nn.Parameter(torch.empty(settings.hidden_size))
-
-    def terms(self, gates: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        """a, and sqrt(1 - a^2) (i x); the root's argument is kept from 0, where its slope would be infinite."""
-        r, i = torch.sigmoid(gates).chunk(2, -1)
-        log_a = -8.0 * nn.functional.softplus(self.decay) * r
-        return torch.exp(log_a), (-torch.expm1(2.0 * log_a)).clamp(min=1e-12).sqrt() * (i * x)
-
-    def reset_parameters(self, generator: torch.Generator) -> None:
-        """As every layer, and a^2, where r is 1, uniform between 0.9^2 and 0.999^2. Source: De et al. 2024, section 2.4."""
-        super().reset_parameters(generator)
-        with torch.no_grad():
-            squared = self.decay.uniform_(0.9**2, 0.999**2, generator=generator)
-            self.decay.copy_(torch.log(torch.expm1(-torch.log(squared) / 16.0)))
 
 
 class NgramLayer(CellLayer):
@@ -392,6 +361,6 @@ class NgramLayer(CellLayer):
 
 
 CELLS: Mapping[str, Callable[[ModelSettings, int], CellLayer]] = {
-    "rnn": RnnLayer, "gru": GruLayer, "lstm": LstmLayer, "mingru": MingruLayer, "hawk": HawkLayer, "ngram": NgramLayer,
+    "rnn": RnnLayer, "gru": GruLayer, "lstm": LstmLayer, "mingru": MingruLayer, "ngram": NgramLayer,
 }  # fmt: skip
 """The layer of every cell that is a network, by the cell's name in the settings."""

@@ -137,7 +137,7 @@ class AddNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, branch: Grad, weight: Tensor, share: float, seed: int) -> tuple[Tensor, Tensor]:
         """The sum and its norm."""
-        x, branch = x.contiguous(), None if branch is None else branch.contiguous()
+        x, branch, weight = x.contiguous(), None if branch is None else branch.contiguous(), weight.contiguous()
         sums = x if branch is None else torch.empty_like(x)
         normed = torch.empty_like(x, dtype=branch_type(x) if branch is None else branch.dtype)
         inverse = x.new_empty(x.shape[:-1])
@@ -176,7 +176,7 @@ class CausalConv(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, v: Tensor, tail: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """The convolution."""
-        v, tail, taps = lying(v), tail.contiguous(), weight.T.contiguous()
+        v, tail, taps, bias = lying(v), tail.contiguous(), weight.T.contiguous(), bias.contiguous()
         c = v.new_empty(v.shape)
         record = conv_record(v, tail, taps)
         record.bias, record.c = address(bias), address(c)
@@ -214,7 +214,7 @@ class GatedScan(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, p: Tensor, bias: Tensor, h: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
         """The gated outputs and the last state."""
-        p, h, g = lying(p), h.contiguous(), lying(g)
+        p, bias, h, g = lying(p), bias.contiguous(), h.contiguous(), lying(g)
         y, last = p.new_empty(g.shape), torch.empty_like(h)
         marks = h.new_empty(len(h), -(-g.shape[1] // block.TIMES_A_MARK), h.shape[1]) if any(ctx.needs_input_grad) else None
         record = scan_record(p, bias, g)

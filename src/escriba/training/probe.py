@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from escriba import __version__
+from escriba import __version__, _native
 from escriba.errors import EscribaError
 from escriba.model.language_model import LanguageModel
 from escriba.presets import PRESETS
@@ -262,6 +262,7 @@ def _key(net: LanguageModel, data: Batches, settings: TrainSettings) -> dict[str
             "usable": usable_processors(),
             "most_threads": os.environ.get("OMP_NUM_THREADS", ""),
             "torch_threads": torch.get_num_threads(),
+            "native": _native.level() if _native.library() is not None else None,
             "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())] if "cuda" in devices_here() else [],
         },
         "versions": {"escriba": __version__, "torch": torch.__version__, "python": platform.python_version()},
