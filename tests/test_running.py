@@ -94,8 +94,8 @@ def test_what_is_written_may_be_rounded_and_what_is_measured_is_not(native: type
     "".join(model.stream("the ", 5, seed=1))
     model.beam("the ", 5)
     model.writer("the ").write(3)
-    model.next("the ")
     assert [engine.precision for engine in native.made] == ["int8"]
+    model.next("the ")
     model.score("the cat")
     model.rank(["cat", "tac"])
     list(model.score_lines(["the cat"]))
@@ -160,6 +160,14 @@ def test_what_was_trained_writes_like_what_is_loaded(native: type[StandIn], tmp_
     model.generate("the ", 3, seed=1)
     model.score("the")
     assert [engine.precision for engine in native.made] == ["int8", "float32"]
+
+
+def test_a_cell_without_a_native_form_runs_with_numpy(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Whatever the machine has: nothing is rounded, and who asks for it is told of the cell."""
+    monkeypatch.setattr(opening, "_NOT_NATIVE", (SETTINGS.cell,))
+    assert isinstance(opening.engine_of(SETTINGS, tokenizer().vocab_size, weights(tokenizer().vocab_size), "auto"), ReferenceEngine)
+    with pytest.raises(SettingsError, match=f"for which the cell {SETTINGS.cell} has no native kernels"):
+        escriba.load(folder, precision="int8")
 
 
 def test_an_n_gram_that_counts_is_the_same_in_each(none_native: None, tmp_path: Path) -> None:
@@ -232,7 +240,7 @@ def run(folder: Path) -> Ran:
 def test_commands_say_when_they_round(native: type[StandIn], folder: Path, run: Ran) -> None:
     """What writes says so in one line on stderr, with the flag that makes it exact, and in JSON; what measures is exact."""
     line = "precision int8 (native, avx512): --precision float32 is exact\n"
-    writing = (["generate", folder, "-l", 5, "--seed", 1], ["next", folder, "the "], ["generate", folder, "-l", 5, "--beam", 2])
+    writing = (["generate", folder, "-l", 5, "--seed", 1], ["generate", folder, "-l", 5, "--beam", 2])
     for words in writing:
         done = run(*words)
         assert done.stderr.endswith(line), words
@@ -241,7 +249,7 @@ def test_commands_say_when_they_round(native: type[StandIn], folder: Path, run: 
         assert "precision" not in exact.stderr
         assert json.loads(run(*words, "--json").stdout)["precision"] == "int8"
         assert json.loads(run(*words, "--json", "--precision", "bf16").stdout)["precision"] == "bf16"
-    reading: tuple[list[Any], ...] = (["score", folder, "--text", "the cat"], ["rank", folder, "cat", "tac"])
+    reading: tuple[list[Any], ...] = (["score", folder, "--text", "the cat"], ["rank", folder, "cat", "tac"], ["next", folder, "the "])
     for words in reading:
         assert "precision" not in run(*words).stderr
         assert run(*words, "--precision", "int8", "--threads", 1).stderr.endswith(line)

@@ -332,6 +332,49 @@ def test_weights_gone_astray_are_an_error_where_they_are_used(precision: str) ->
         engine.write([1], state, [Sampling()], np.full((1, 4), 0.5))
 
 
+@pytest.mark.parametrize("level", _native.levels())
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_what_overflows_while_it_is_fed_is_not_forgotten(precision: str, level: str) -> None:
+    """Infinities that cancel leave no number; a relu does not make a zero of that, and the state tells it later."""
+    model = ModelSettings(cell="rnn", activation="relu", embedding_dim=3, hidden_size=2)
+    weights = {spec.name: np.zeros(spec.shape, np.float32) for spec in tensor_specs(model, 5)}
+    weights["layers.0.bias"][:] = 1e30
+    weights["layers.0.weight_hh"][:] = [[1e30, 1e30], [1e30, -1e30]]
+    engine = NativeEngine(model, 5, weights, precision=precision, level=level)
+    state = engine.initial_state(1)
+    assert not np.isfinite(engine.feed([[1, 2, 3]], state)[0][0]).any()
+    for ids in ([[1, 2, 3]], [[1, 2, 3, 4]], [[1, 2, 3, 4, 1]]):
+        with pytest.raises(EscribaError, match="not finite"):
+            engine.read([[1]], [[1]], engine.feed(ids, state))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_state_of_what_is_no_number_is_refused(small: NativeEngine, value: float) -> None:
+    """It is told before a precision or an activation can make of it what looks like a number."""
+    state = small.initial_state(2)
+    state[1][0][1, 3] = value
+    for call in (lambda: small.step([1, 2], state), lambda: small.write([1, 2], state, [Sampling()] * 2, np.full((2, 3), 0.5))):
+        with pytest.raises(EscribaError, match="not finite"):
+            call()
+
+
+def test_an_empty_batch_is_refused(small: NativeEngine) -> None:
+    """A state without rows, or without arrays, never reaches the library, whatever is asked for."""
+    none, ids = state_rows(small.initial_state(1), []), np.zeros((0, 3), np.int64)
+    for call in (
+        lambda: small.step(ids[:, 0], none),
+        lambda: small.advance(ids, none),
+        lambda: small.feed(ids, none),
+        lambda: small.read(ids, ids, none),
+        lambda: small.write(ids[:, 0], none, [], np.zeros((0, 3))),
+    ):
+        with pytest.raises(SettingsError, match="batch_size is 0"):
+            call()
+    for wrong in ((), ((),)):
+        with pytest.raises(SettingsError, match="not of this model"):
+            small.step([1], wrong)
+
+
 @pytest.fixture
 def small() -> NativeEngine:
     """A small engine."""

@@ -119,6 +119,14 @@ def test_what_is_wrong_is_told_in_python() -> None:
         ):
             with pytest.raises(SettingsError, match="the state is not of this model"):
                 wrong()
+    nodes = state[0][0]
+    for odd_state in (((nodes, nodes),), (*state, *state), ((nodes.astype(float),),), ((nodes[:, None],),)):
+        for engine in (reference, native):
+            with pytest.raises(SettingsError, match="the state is not of this model"):
+                engine.feed([[1], [1]], odd_state)
+    for value in (1.0, -0.1, np.nan):
+        with pytest.raises(SettingsError, match="uniform"):
+            native.write([1, 1], state, [Sampling()] * 2, np.full((2, 3), value))
     with pytest.raises(SettingsError, match="ids have the shape"):
         native.read([[1, 2], [3, 4]], [[1], [2]], state)
     for bad in ((V,), (-1,), tuple(range(V))):

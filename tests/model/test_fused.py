@@ -288,3 +288,18 @@ def test_dropout_repeats_with_the_generator() -> None:
 
     assert torch.equal(logits(1), logits(1))
     assert not torch.equal(logits(1), logits(2))
+
+
+def test_weights_may_lie_in_any_way() -> None:
+    """A norm's weight and biases that are every second number of an array give what they give alone."""
+    n, size = Numbers(torch.float32), (2, 5, SIZE)
+    x, p, apart, apart_2 = n(*size), n(2, 5, 2 * SIZE), n(2 * SIZE), n(4 * SIZE)
+    tail, taps, h = n(2, 2, SIZE), n(SIZE, 3), n(2, SIZE)
+    for forms in (
+        lambda weight, _: fused.add_norm(x, x, weight),
+        lambda bias, _: (fused.causal_conv(x, tail, taps, bias),),
+        lambda _, bias: fused.gated_scan(p, bias, h, x),
+    ):
+        met, wanted = forms(apart[::2], apart_2[::2]), forms(apart[::2].contiguous(), apart_2[::2].contiguous())
+        for one, other in zip(met, wanted, strict=True):
+            torch.testing.assert_close(one, other, rtol=0, atol=0)

@@ -35,6 +35,7 @@ SMALL = {
         cell="mingru", residual=True, embedding_dim=6, hidden_size=16, num_layers=5, conv=None, embedding_scale=1.0
     ),
     "stack-gru-onehot-2": ModelSettings(cell="gru", residual=True, embedding_dim=None, hidden_size=16, num_layers=2, mlp=None),
+    "stack-mingru-tied": ModelSettings(cell="mingru", residual=True, embedding_dim=16, hidden_size=16, tied=True),
     "stack-lstm": ModelSettings(cell="lstm", residual=True, embedding_dim=6, hidden_size=16, conv=1),
     "stack-ngram": ModelSettings(cell="ngram", residual=True, embedding_dim=6, hidden_size=16),
     "ngram": ModelSettings(cell="ngram", embedding_dim=6, hidden_size=16),
@@ -357,7 +358,9 @@ def test_entering_a_stack_of_every_symbol_once_or_of_each() -> None:
         torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["stack-mingru-2", "stack-mingru-5", "stack-gru-onehot-2", "stack-lstm", "stack-ngram"])
+@pytest.mark.parametrize(
+    "name", ["stack-mingru-2", "stack-mingru-5", "stack-gru-onehot-2", "stack-mingru-tied", "stack-lstm", "stack-ngram"]
+)
 def test_a_stack_learns_in_bf16(name: str) -> None:
     """With products in bfloat16 the state stays float32, the loss and every gradient are near those of float32, and none is missing."""
     net = LanguageModel(V, SMALL[name], seed=4)

@@ -99,7 +99,8 @@ class TorchEngine(Engine):
     def _read_rows(self, ids_BT: Ids, targets_BT: Ids, state: State, ranks: bool, top: int) -> tuple[Reading, State]:
         """`read` of rows that are few enough for one step's logits of all."""
         live, parts = self._state_to_torch(state), []
-        chunk = max(1, _MOST_NUMBERS // (len(ids_BT) * max(self.vocab_size, max(4, 2 * (self.net.settings.mlp or 0)) * self.net.settings.hidden_size)))
+        widest = max(self.vocab_size, max(4, 2 * (self.net.settings.mlp or 0)) * self.net.settings.hidden_size)
+        chunk = max(1, _MOST_NUMBERS // (len(ids_BT) * widest))
         for start in range(0, ids_BT.shape[1], chunk):
             logits_BTV, live = self.net(self._to_torch(ids_BT[:, start : start + chunk]), live)
             parts.append(_reading_of(logits_BTV, self._to_torch(targets_BT[:, start : start + chunk]), ranks, top))
