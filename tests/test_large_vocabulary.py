@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 import escriba
+from escriba import _native
+from escriba.engine.native import NativeEngine
 from escriba.engine.reference import ReferenceEngine
 from escriba.running import Engines
 
@@ -33,7 +35,7 @@ TINY: dict[str, Any] = {
 @pytest.fixture
 def largest(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, int]]:
     """The bytes of the largest array of logits that the engine, and the network outside of training (samples too), have given so far."""
-    found = {"network": 0, "reference": 0}
+    found = {"network": 0, "reference": 0, "native": 0}
 
     def watched(kind: str, original: Any) -> Any:
         def call(self: Any, *arguments: Any) -> Any:
@@ -51,6 +53,8 @@ def largest(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, int]]:
         (escriba.LanguageModel, "network", "step"),
         (ReferenceEngine, "reference", "step"),
         (ReferenceEngine, "reference", "advance"),
+        (NativeEngine, "native", "step"),
+        (NativeEngine, "native", "advance"),
     ):
         monkeypatch.setattr(owner, name, watched(kind, getattr(owner, name)))
     yield found
@@ -70,8 +74,15 @@ def long_text() -> str:
 
 
 @pytest.mark.parametrize("documents", ["stream", "line"])
-def test_no_array_of_logits_is_over_64_mb(documents: str, long_text: str, largest: dict[str, int], tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ["reference", "native"])
+def test_no_array_of_logits_is_over_64_mb(
+    documents: str, engine: str, long_text: str, largest: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Evaluating, sampling, scoring, ranking, measuring and writing 300 texts at once stay below, in streams and in documents."""
+    if engine == "reference":
+        monkeypatch.setenv("ESCRIBA_NATIVE", "off")
+    elif _native.library() is None:
+        pytest.skip("there is no native code here")
     model = escriba.train(text=long_text, documents=documents, out=tmp_path / "m", **TINY)
     assert model.tokenizer.vocab_size > SYMBOLS * 0.95
     assert largest["network"] > 1_000_000, "the choosing part was evaluated"
@@ -84,7 +95,7 @@ def test_no_array_of_logits_is_over_64_mb(documents: str, long_text: str, larges
             used.measure_typical(text=long_text[:8000], most_symbols=2000)
         used.generate(["", long_text[:200]], 3, samples=150, seed=1)
         used.next(long_text[:2000].replace("\n", ""))
-    assert largest["reference"] > 0
+    assert largest[engine] > 0
     assert max(largest.values()) <= MOST, largest
 
 

@@ -258,7 +258,7 @@ def test_ctrl_c_saves_and_resume_goes_on(text: str, here: Path, run: Run) -> Non
         "-o",
         "fox",
         "--steps",
-        "1000",
+        "4000",
         "--precision",
         "float32",
         "--threads",
@@ -272,7 +272,7 @@ def test_ctrl_c_saves_and_resume_goes_on(text: str, here: Path, run: Run) -> Non
         assert process.stderr is not None
         for line in process.stderr:
             said.append(line)
-            if line.startswith("step 100:"):
+            if line.startswith("step 400:"):
                 process.send_signal(signal.SIGINT)
                 break
         out, rest = process.communicate(timeout=60)
@@ -284,14 +284,14 @@ def test_ctrl_c_saves_and_resume_goes_on(text: str, here: Path, run: Run) -> Non
     stopped = escriba.load("fox")
     assert len(stopped.generate("The ", 20)) == 24
     steps = json.loads(Path("fox/training/sessions.jsonl").read_text(encoding="utf-8").splitlines()[-1])["steps"]
-    assert 100 <= steps < 1000
-    again = run("train", text, "-o", "fox", "--steps", "1000", *TINY)
+    assert 400 <= steps < 4000
+    again = run("train", text, "-o", "fox", "--steps", "4000", *TINY)
     assert again.code == 1
     assert "--resume" in again.err
     done = run("train", text, "--val", held.name, "-o", "fox", "--resume")
     assert done.code == 0, done.err
     assert f"restored  step {steps:,}" in done.err
-    assert escriba.load("fox").run.last("finished")["steps"] == 1000
+    assert escriba.load("fox").run.last("finished")["steps"] == 4000
 
 
 # --- list, show, doctor ---
