@@ -119,7 +119,7 @@ class Escriba:
 
         def work() -> Iterator[int]:
             while True:
-                model.score(lines)
+                list(model.score_lines(lines))
                 yield sum(map(len, lines))
 
         scored = work()
@@ -148,7 +148,7 @@ class Escriba:
     def ids(self) -> tuple[np.ndarray, int]:
         """The text in ids."""
         tokenizer = self.models["tutorial"].tokenizer
-        return np.asarray(tokenizer.encode(self.text)), tokenizer.vocab_size
+        return np.asarray(tokenizer.encode(self.text), np.int64), tokenizer.vocab_size
 
 
 class Torch(Escriba):
@@ -248,9 +248,9 @@ class Torch(Escriba):
             for number in itertools.count():
                 batch = data.batch(number % 200)
                 with torch.autocast("cpu", torch.bfloat16):
-                    logits, state = net(torch.from_numpy(batch.inputs), state)
+                    logits, state = net(torch.from_numpy(batch.inputs).long(), state)
                     state = [(h.detach(), tail.detach()) for h, tail in state]
-                    loss = cross_entropy(logits, torch.from_numpy(batch.targets))
+                    loss = cross_entropy(logits, torch.from_numpy(batch.targets).long())
                 optimizer.zero_grad()
                 loss.backward()
                 nn.utils.clip_grad_norm_(net.parameters(), 1.0)
