@@ -66,6 +66,9 @@ bool agrees(const Kernels& level, const Kernels& plain) {
         plain.product_bf16(c.w_bf16.data(), c.product(c.x_bf16.data(), rows, expected));
         level.product_bf16(c.w_bf16.data(), c.product(c.x_bf16.data(), rows, met));
         if (!near(expected, met)) return false;
+        plain.product_of_packed(c.w_bf16.data(), c.product(c.w_bf16.data(), rows, expected));  // the weights by themselves
+        level.product_of_packed(c.w_bf16.data(), c.product(c.w_bf16.data(), rows, met));
+        if (!near(expected, met)) return false;
         plain.product_int8(c.w_int8.data(), c.scales.data(), c.sums.data(), c.product(c.x_int8.data(), rows, expected));
         level.product_int8(c.w_int8.data(), c.scales.data(), c.sums.data(), c.product(c.x_int8.data(), rows, met));
         if (!near(expected, met)) return false;

@@ -8,6 +8,7 @@
 
 inline void product_f32(const float* weights, const Product& p) { product_by(F32{}, weights, p); }
 inline void product_bf16(const std::uint16_t* weights, const Product& p) { product_by(BF16{}, weights, p); }
+inline void product_of_packed(const std::uint16_t* weights, const Product& p) { product_by(PackedX<BF16>{}, weights, p); }
 inline void product_int8(const std::int8_t* weights, const float* scales, const std::int32_t* sums, const Product& p) {
     product_by(INT8{scales, sums}, weights, p);
 }
@@ -17,6 +18,7 @@ inline Kernels table_of_level(const char* name) {
     k.name = name;
     k.product_f32 = product_f32;
     k.product_bf16 = product_bf16;
+    k.product_of_packed = product_of_packed;
     k.product_int8 = product_int8;
     k.to_bf16 = to_bf16;
     k.from_bf16 = from_bf16;

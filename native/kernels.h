@@ -50,6 +50,8 @@ struct Kernels {
     const char* name;
     void (*product_f32)(const float* weights, const Product& product);
     void (*product_bf16)(const std::uint16_t* weights, const Product& product);
+    // x is packed, as the weights are: so many rows of its blocks, and no stride
+    void (*product_of_packed)(const std::uint16_t* weights, const Product& product);
     // scales: of each row of the weights; sums: of each row, of its int8 numbers, times 128 (what the offset of x adds)
     void (*product_int8)(const std::int8_t* weights, const float* scales, const std::int32_t* sums, const Product& product);
     // n is a multiple of 16

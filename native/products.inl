@@ -10,6 +10,20 @@
 //   WRITTEN_OUT            steps in a turn of the loop; K_STEP holds whole turns
 //   begin, end             from `start` to sums, from sums to y
 
+// A method whose x is packed as the weights are: its rows lie side by side in blocks of 16. So both factors of a gradient of weights lie,
+// whose sums run over places, when they are packed from rows of places.
+template <class M> struct PackedX : M {};
+template <class M> constexpr bool x_is_packed = false;
+template <class M> constexpr bool x_is_packed<PackedX<M>> = true;
+template <class M> constexpr std::ptrdiff_t X_STEP = x_is_packed<M> ? 4 * LANES : 4;  // bytes from a step of a row of x to its next
+
+template <class M>
+inline const char* x_at(const Product& p, int row) {
+    const char* x = static_cast<const char*>(p.x);
+    if (x_is_packed<M>) return x + std::ptrdiff_t(row / LANES) * p.columns * LANES * M::SIZE + row % LANES * 4;
+    return x + row * p.x_stride * M::SIZE;
+}
+
 // So many steps, written out: static, so that compilers take it into its one caller whatever its length.
 template <class M, int ROWS, int BLOCKS, int STEPS>
 static inline void add_steps(typename M::Sum (&sum)[ROWS][BLOCKS], const char* x, std::ptrdiff_t x_row, const char* w,
@@ -20,18 +34,18 @@ static inline void add_steps(typename M::Sum (&sum)[ROWS][BLOCKS], const char* x
         const typename M::One one = M::one(x + r * x_row);
         for (int b = 0; b < BLOCKS; ++b) sum[r][b] = M::add(sum[r][b], one, column[b]);
     }
-    if constexpr (STEPS > 1) add_steps<M, ROWS, BLOCKS, STEPS - 1>(sum, x + 4, x_row, w + 64, w_block);
+    if constexpr (STEPS > 1) add_steps<M, ROWS, BLOCKS, STEPS - 1>(sum, x + X_STEP<M>, x_row, w + 64, w_block);
 }
 
 template <class M, int ROWS, int BLOCKS>
 inline void tile(const M& m, const char* weights, const Product& p, int row, int block, int step, int steps, bool fetch = false) {
-    const std::ptrdiff_t x_row = p.x_stride * M::SIZE, w_block = std::ptrdiff_t(p.columns) * LANES * M::SIZE;
-    const char* x = static_cast<const char*>(p.x) + row * x_row + std::ptrdiff_t(step) * 4;
+    const std::ptrdiff_t x_row = x_is_packed<M> ? 4 : p.x_stride * M::SIZE, w_block = std::ptrdiff_t(p.columns) * LANES * M::SIZE;
+    const char* x = x_at<M>(p, row) + step * X_STEP<M>;
     const char* w = weights + block * w_block + std::ptrdiff_t(step) * 64;
     typename M::Sum sum[ROWS][BLOCKS];
     for (int r = 0; r < ROWS; ++r)
         for (int b = 0; b < BLOCKS; ++b) sum[r][b] = m.begin(p, row + r, block + b);
-    for (int s = 0; s < steps; s += M::WRITTEN_OUT, x += 4 * M::WRITTEN_OUT, w += 64 * M::WRITTEN_OUT) {
+    for (int s = 0; s < steps; s += M::WRITTEN_OUT, x += X_STEP<M> * M::WRITTEN_OUT, w += 64 * M::WRITTEN_OUT) {
         if (fetch)
             for (int b = 0; b < BLOCKS; ++b)
                 for (int i = 0; i < M::WRITTEN_OUT; ++i) M::fetch(w + (BLOCKS + b) * w_block + 64 * i);
@@ -62,7 +76,8 @@ inline void tiles(const M& m, const char* weights, const Product& p, int row, in
 // All rows beside the blocks from `block` to the last: BLOCKS at a time, then half as many.
 template <class M, int ROWS, int BLOCKS>
 inline void panels(const M& m, const char* weights, const Product& p, int block, int step, int steps) {
-    for (; block + BLOCKS <= p.last; block += BLOCKS) tiles<M, ROWS, BLOCKS>(m, weights, p, 0, block, step, steps);
+    const auto fits = [&](int left) { return left >= BLOCKS && (BLOCKS < 3 || left != BLOCKS + 1); };  // never one block alone at the end
+    for (; fits(p.last - block); block += BLOCKS) tiles<M, ROWS, BLOCKS>(m, weights, p, 0, block, step, steps);
     if constexpr (BLOCKS > 1)
         if (block < p.last) panels<M, ROWS, BLOCKS - BLOCKS / 2>(m, weights, p, block, step, steps);
 }
@@ -78,7 +93,7 @@ inline void product_by(const M& m, const void* packed, const Product& p) {
     for (int row = 0; row < p.rows; row += ROWS_IN_TURN) {
         Product part = p;
         part.rows = p.rows - row < ROWS_IN_TURN ? p.rows - row : ROWS_IN_TURN;
-        part.x = static_cast<const char*>(p.x) + row * p.x_stride * M::SIZE;
+        part.x = x_at<M>(p, row);
         part.y = p.y + row * p.y_stride;
         if (p.start) part.start = p.start + row * p.start_stride;
         if (p.x_scale) part.x_scale = p.x_scale + row;

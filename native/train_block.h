@@ -19,6 +19,7 @@ inline std::int64_t parts_of(std::int64_t n, std::int64_t size) { return (n + si
 // sum = x + dropped(branch); normed = sum * inverse * weight, inverse = 1 / sqrt(mean(sum^2) + 1e-6)
 struct AddNorm {
     std::int64_t bf16, rows, width;
+    std::int64_t before;  // rows of the same draws that stand before these
     std::uint64_t seed;   // of what is dropped
     double share;         // of the branch's numbers that are dropped; 0: none
     const void* x;        // real (rows, width)

@@ -53,7 +53,7 @@ inline void add_norm_rows(const AddNorm& a, std::int64_t first, std::int64_t las
         if (a.branch) {
             const S* branch = row_of<S>(a.branch, row * a.width);
             T* sum = row_of<T>(a.sum, row * a.width);
-            const Coins<V> coins(a.seed, row, a.share);
+            const Coins<V> coins(a.seed, a.before + row, a.share);
             for (std::int64_t i = 0; i < a.width; i += LANES) {
                 V added = take<V>(branch + i);
                 if (a.share > 0) added = added * coins.at(i);
@@ -93,7 +93,7 @@ inline void add_norm_rows_back(const AddNorm& a, std::int64_t first, std::int64_
             const T* d_sum = a.d_sum ? row_of<T>(a.d_sum, row * a.width) : nullptr;
             T* d_x = row_of<T>(a.d_x, row * a.width);
             S* d_branch = a.d_branch ? row_of<S>(a.d_branch, row * a.width) : nullptr;
-            const Coins<V> coins(a.seed, row, a.share);
+            const Coins<V> coins(a.seed, a.before + row, a.share);
             for (std::int64_t i = 0; i < a.width; i += LANES) {
                 const V r = V::load(sum + i) * inverse;
                 V d = inverse * (take<V>(d_normed + i) * V::load(weight + i) - r * share);

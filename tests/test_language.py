@@ -41,7 +41,8 @@ LOCALES = [
 
 
 ENGLISH = {
-    "_native.classic": "[a-z_ ]+",  # the fields of a record
+    "_native.block": "[a-z_0-9 ]+",  # the fields of a record
+    "_native.classic": "[a-z_ ]+",
     "cli.begin": "escriba .*|.*your-own-text.*|the value of the expression| --text .*",  # commands, and what the demo's English text says
     "cli.doctor": "(python -m pip|sudo|apk|winget) .*",  # commands
     "cli.spoken": "The language of messages.*",  # a help text

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from escriba import _native
-from escriba.model import fused, plain
+from escriba.model import fused, fused_mlp, plain
 from escriba.model.kernels import classic_scan
 from fuzz_engine import Wrong, hold, random_size
 
@@ -83,12 +83,12 @@ def hold_near(met: Sequence[Tensor | None], wanted: Sequence[Tensor | None], tol
 def training(dice: Dice) -> str:
     """One of the native forms."""
     B, T, H = random_size(dice, 40), random_size(dice, 40), 16 * random_size(dice, 7)
-    if B * T > 300:
-        T = max(1, 300 // B)
+    if B * T > 600:
+        T = max(1, 600 // B)
     levels = _native.levels()
     level, dtype = levels[dice.integers(len(levels))], [torch.float64, torch.float32, torch.bfloat16][dice.integers(3)]
-    threads, forms = int(dice.integers(1, 5)), [classic, add_norm, causal_conv, gated_scan, gates]
-    form = forms[dice.choice(len(forms), p=[0.4, 0.15, 0.15, 0.15, 0.15])]
+    threads, forms = int(dice.integers(1, 5)), [classic, add_norm, mlp, causal_conv, gated_scan, gates]
+    form = forms[dice.choice(len(forms), p=[0.3, 0.14, 0.14, 0.14, 0.14, 0.14])]
     before, threads_before = os.environ.get("ESCRIBA_NATIVE"), torch.get_num_threads()
     words = f"{form.__name__} {level} {dtype} B {B} T {T} H {H} threads {threads}"
     try:
@@ -196,6 +196,25 @@ def add_norm(dice: Dice, dtype: torch.dtype, B: int, T: int, H: int) -> str:
 
     return f" dropped {share} seed {seed}" + both(
         dice, dtype, lambda x, weight, branch: fused.add_norm(x, branch, weight, share, seed), known, [x, weight], [branch]
+    )
+
+
+def mlp(dice: Dice, _dtype: torch.dtype, B: int, T: int, _H: int) -> str:
+    """The second branch, whole, which there is in bfloat16 alone."""
+    H, M = 64 * int(dice.integers(1, 4)), 64 * int(dice.integers(1, 4))
+    weights = [leaf(dice, H), leaf(dice, 2 * M, H) / H**0.5, leaf(dice, H, M) / M**0.5]
+    share, seed = float(dice.choice([0.0, 0.0, 0.3, 0.95])), int(dice.integers(2**62))
+
+    def known(x: Tensor, weight: Tensor, up: Tensor, down: Tensor, branch: Tensor) -> object:
+        kept = fused.dropped(torch.ones_like(branch), share, seed).detach()
+        sums, u = plain.add_norm(x, branch * kept, weight)
+        return sums, plain.gated(u @ up.T) @ down.T
+
+    def native(x: Tensor, weight: Tensor, up: Tensor, down: Tensor, branch: Tensor) -> object:
+        return fused_mlp.add_norm_mlp(x, branch, weight, up, down, share, seed)
+
+    return f" H {H} M {M} dropped {share} seed {seed}" + both(
+        dice, torch.bfloat16, native, known, [leaf(dice, B, T, H), *weights], [leaf(dice, B, T, H)]
     )
 
 

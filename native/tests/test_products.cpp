@@ -146,6 +146,27 @@ static void shared_out(const Kernels& k, const Case& c, int precision) {
         }
 }
 
+// x packed as the weights are gives the bits that the same rows give one after another.
+static void of_packed(const Kernels& k, const Case& c) {
+    const int rows = c.rows, row_blocks = (rows + LANES - 1) / LANES;
+    std::vector<std::uint16_t> packed(std::size_t(row_blocks) * LANES * c.columns);
+    for (int r = 0; r < rows; ++r)
+        for (int n = 0; n < c.columns; ++n) packed[c.half_at(r / LANES, n, r % LANES)] = c.x_halves[r * c.x_stride + n];
+    std::vector<float> expected = c.y, met = c.y;
+    const Product p = c.product(c.x_halves.data(), expected);
+    if (std::strcmp(k.name, "amx") == 0)  // whose products of many rows are made by another unit
+        for (int r = 0; r < rows; ++r) {
+            Product one = p;
+            one.rows = 1, one.y += r * p.y_stride, one.x = c.x_halves.data() + r * c.x_stride;
+            if (one.start) one.start += r * p.start_stride;
+            k.product_bf16(c.w_halves.data(), one);
+        }
+    else k.product_bf16(c.w_halves.data(), p);
+    k.product_of_packed(c.w_halves.data(), c.product(packed.data(), met));
+    const bool same = std::memcmp(met.data(), expected.data(), met.size() * 4) == 0;
+    check(same, "%s: packed x of %d rows and %d columns gives other numbers", k.name, rows, c.columns);
+}
+
 int main() {
     on_each_level([](const Kernels& k) {
         int seed = 0;
@@ -154,11 +175,13 @@ int main() {
                 const int columns = K_STEP * (1 + (rows + blocks) % 3), first = (rows + blocks) % 2;
                 ++seed;
                 against_double(k, Case(seed, rows, columns, first, first + blocks, Start(seed % 4)));
+                of_packed(k, Case(seed, rows, columns, first, first + blocks, Start(seed % 4)));
             }
         for (int columns : {512, 576, 1088}) {
             against_double(k, Case(++seed, 1, columns, 1, 10, NONE));
             against_double(k, Case(++seed, 19, columns, 0, 4, BIAS));
             against_double(k, Case(++seed, 107, columns, 0, 3, ITSELF));
+            of_packed(k, Case(++seed, 107, columns, 1, 9, BIAS));
         }
         for (int rows : {7, 16, 35, 133}) {
             const Case c(++seed, rows, rows == 133 ? 576 : 192, 1, 10, Start(rows % 4));

@@ -22,7 +22,7 @@ __all__ = ["INTERFACE", "LEVELS", "level", "level_number", "levels", "library", 
 
 LEVELS = ("plain", "avx2", "avx512", "avx512_bf16", "amx")
 """From the one that every processor has to the fastest, in the order of `escriba::Level`; each needs those before it."""
-INTERFACE = 1
+INTERFACE = 2
 """Of the functions and their arguments, as ESCRIBA_INTERFACE in native/export.h."""
 QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
@@ -62,10 +62,10 @@ def level() -> str:
     Raises:
         EscribaError: there is no library, or the level that is named is not here.
     """
-    asked = _asked()
-    if library() is None:
+    asked, opened = _asked(), _opened(os.environ.get("ESCRIBA_NATIVE_LIBRARY"))
+    if asked == "off" or opened.library is None:
         raise EscribaError(tr("there is no native code: {why}", why=why_missing()), hint="escriba doctor")
-    return asked or levels()[-1]
+    return asked or opened.levels[-1]
 
 
 def level_number(name: str | None = None) -> int:

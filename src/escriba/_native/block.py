@@ -1,42 +1,43 @@
 """The residual block's elementwise work in learning, as the library does it: its records, and the call that hands one over.
 
-It knows nothing of tensors or gradients: addresses go in, and are written to. What each field says stands in native/train_block.h.
+It knows nothing of tensors or gradients: addresses go in, and are written to. What each field says stands in native/train_block.h, of
+`Mlp` in native/train_mlp.cpp.
 """
 
 from __future__ import annotations
 
 import ctypes
-from typing import Any
 
-from escriba._native import level_number, library
+from escriba._native.records import CHANCE, arrays, call, function, wholes
 
-__all__ = ["ROWS_A_TASK", "TIMES_A_MARK", "AddNorm", "CausalConv", "Drop", "Gate", "GatedScan", "Record", "add_up", "work"]
+__all__ = [
+    "ROWS_A_TASK",
+    "TIMES_A_MARK",
+    "AddNorm",
+    "CausalConv",
+    "Drop",
+    "Gate",
+    "GatedScan",
+    "Mlp",
+    "Record",
+    "add_up",
+    "mlp",
+    "mlp_room",
+    "work",
+]
 
 ROWS_A_TASK = 64
 TIMES_A_MARK = 16
-
-Field = tuple[str, Any]
-
-
-def _wholes(*names: str) -> list[Field]:
-    return [(name, ctypes.c_int64) for name in names]
-
-
-def _arrays(*names: str) -> list[Field]:
-    return [(name, ctypes.c_void_p) for name in names]
-
-
-CHANCE: list[Field] = [("seed", ctypes.c_uint64), ("share", ctypes.c_double)]
 
 
 class AddNorm(ctypes.Structure):
     """A branch added to the stream, and the norm of the sum."""
 
     _fields_ = (
-        *_wholes("bf16", "rows", "width"),
+        *wholes("bf16 rows width before"),
         *CHANCE,
-        *_arrays("x", "branch", "weight", "sum", "normed", "inverse"),
-        *_arrays("d_sum", "d_normed", "d_x", "d_branch", "d_parts"),
+        *arrays("x branch weight sum normed inverse"),
+        *arrays("d_sum d_normed d_x d_branch d_parts"),
     )
 
 
@@ -44,12 +45,12 @@ class CausalConv(ctypes.Structure):
     """A convolution of each unit over time."""
 
     _fields_ = (
-        *_wholes("bf16", "rows", "times", "width", "taps"),
-        *_arrays("v"),
-        *_wholes("v_row", "v_time"),
-        *_arrays("tail", "weight", "bias", "c", "d_c", "d_v"),
-        *_wholes("d_v_row", "d_v_time"),
-        *_arrays("d_tail", "d_parts"),
+        *wholes("bf16 rows times width taps"),
+        *arrays("v"),
+        *wholes("v_row v_time"),
+        *arrays("tail weight bias c d_c d_v"),
+        *wholes("d_v_row d_v_time"),
+        *arrays("d_tail d_parts"),
     )
 
 
@@ -57,14 +58,14 @@ class GatedScan(ctypes.Structure):
     """The recurrence of mingru with the gate after it."""
 
     _fields_ = (
-        *_wholes("bf16", "rows", "times", "width"),
-        *_arrays("p"),
-        *_wholes("p_row", "p_time"),
-        *_arrays("bias", "start", "g"),
-        *_wholes("g_row", "g_time"),
-        *_arrays("y", "last", "marks", "d_y", "d_last", "d_p", "d_start", "d_g"),
-        *_wholes("d_g_row", "d_g_time"),
-        *_arrays("d_parts"),
+        *wholes("bf16 rows times width"),
+        *arrays("p"),
+        *wholes("p_row p_time"),
+        *arrays("bias start g"),
+        *wholes("g_row g_time"),
+        *arrays("y last marks d_y d_last d_p d_start d_g"),
+        *wholes("d_g_row d_g_time"),
+        *arrays("d_parts"),
     )
 
 
@@ -72,22 +73,33 @@ class Gate(ctypes.Structure):
     """A product with silu of a gate."""
 
     _fields_ = (
-        *_wholes("bf16", "rows", "width"),
-        *_arrays("a"),
-        *_wholes("a_row"),
-        *_arrays("g"),
-        *_wholes("g_row"),
-        *_arrays("y", "d_y", "d_a"),
-        *_wholes("d_a_row"),
-        *_arrays("d_g"),
-        *_wholes("d_g_row"),
+        *wholes("bf16 rows width"),
+        *arrays("a"),
+        *wholes("a_row"),
+        *arrays("g"),
+        *wholes("g_row"),
+        *arrays("y d_y d_a"),
+        *wholes("d_a_row"),
+        *arrays("d_g"),
+        *wholes("d_g_row"),
     )
 
 
 class Drop(ctypes.Structure):
     """Numbers of which a share is dropped."""
 
-    _fields_ = (*_wholes("bf16", "rows", "width"), *CHANCE, *_arrays("x", "y"))
+    _fields_ = (*wholes("bf16 rows width"), *CHANCE, *arrays("x y"))
+
+
+class Mlp(ctypes.Structure):
+    """The second branch of a block, whole."""
+
+    _fields_ = (
+        *wholes("threads rows width inner"),
+        *CHANCE,
+        *arrays("x branch norm up down sum m out"),
+        *arrays("d_sum d_out d_x d_branch d_norm d_up d_down room"),
+    )
 
 
 Record = AddNorm | CausalConv | GatedScan | Gate | Drop
@@ -102,17 +114,22 @@ def work(name: str, record: Record, *, doubles: bool, threads: int) -> None:
         doubles: real numbers are float64, and not float32.
         threads: the most that it may use.
     """
-    _library()[f"escriba_block_{name}"](level_number(), int(doubles), threads, ctypes.byref(record))
+    call(f"escriba_block_{name}", record, int(doubles), threads)
 
 
 def add_up(parts: int, many: int, width: int, total: int, *, doubles: bool) -> None:
     """The sum of `many` rows of real numbers, in their order; addresses."""
-    _library().escriba_block_add_up(
-        int(doubles), ctypes.c_void_p(parts), ctypes.c_int64(many), ctypes.c_int64(width), ctypes.c_void_p(total)
-    )
+    addresses = ctypes.c_void_p(parts), ctypes.c_void_p(total)
+    function("escriba_block_add_up")(int(doubles), addresses[0], ctypes.c_int64(many), ctypes.c_int64(width), addresses[1])
 
 
-def _library() -> ctypes.CDLL:
-    found = library()
-    assert found is not None, "whoever calls asks first whether there is a library"
-    return found
+def mlp_room(record: Mlp, *, backward: bool) -> int:
+    """How many bytes of memory `mlp` needs beside its arrays, at a multiple of 64."""
+    room = function("escriba_mlp_room")
+    room.restype = ctypes.c_int64
+    return int(room(ctypes.byref(record), int(backward)))
+
+
+def mlp(record: Mlp, *, backward: bool) -> None:
+    """Does the second branch, or its gradients."""
+    call("escriba_mlp_back" if backward else "escriba_mlp", record)

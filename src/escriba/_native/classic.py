@@ -1,4 +1,4 @@
-"""The loops over time of rnn, gru and lstm in learning, as the library does them: the record of a call, and PyTorch's threads lent to it.
+"""The loops over time of rnn, gru and lstm in learning, as the library does them: the record of a call.
 
 It knows nothing of tensors or gradients: addresses go in, and are written to. What each field says stands in native/train_classic_loop.h.
 """
@@ -6,13 +6,11 @@ It knows nothing of tensors or gradients: addresses go in, and are written to. W
 from __future__ import annotations
 
 import ctypes
-import functools
-from pathlib import Path
-from typing import Any
 
-from escriba._native import level_number, library
+from escriba._native import level_number
+from escriba._native.records import arrays, function, wholes
 
-__all__ = ["CELLS", "KEPT", "LANES", "NUMBERS", "ClassicCall", "backward", "forward", "lend_workers", "padded"]
+__all__ = ["CELLS", "KEPT", "LANES", "NUMBERS", "ClassicCall", "backward", "forward", "padded"]
 
 LANES = 16
 """Units that are done at a time: hidden_size is a multiple of it."""
@@ -24,32 +22,24 @@ KEPT = {"gru": 4, "lstm": 5}
 NUMBERS = {"float32": 0, "bfloat16": 1, "float64": 2}
 
 
-def _wholes(names: str) -> list[tuple[str, Any]]:
-    return [(name, ctypes.c_int64) for name in names.split()]
-
-
-def _arrays(names: str) -> list[tuple[str, Any]]:
-    return [(name, ctypes.c_void_p) for name in names.split()]
-
-
 class ClassicCall(ctypes.Structure):
     """One call, in the order of native/train_classic_loop.h; what is not set is 0 or none."""
 
     _fields_ = (
-        *_wholes("level cell numbers threads rows time hidden keep"),
-        *_arrays("x"),
-        *_wholes("x_row x_time"),
-        *_arrays("ids"),
-        *_wholes("ids_row ids_time"),
-        *_arrays("weight bias first first_c last last_c states kept outputs"),
-        *_wholes("output_row output_time"),
-        *_arrays("d_outputs"),
-        *_wholes("d_output_row d_output_time"),
-        *_arrays("d_last d_last_c d_gates d_x"),
-        *_wholes("d_x_row d_x_time"),
-        *_arrays("d_table"),
-        *_wholes("symbols"),
-        *_arrays("d_bias d_first d_first_c"),
+        *wholes("level cell numbers threads rows time hidden keep"),
+        *arrays("x"),
+        *wholes("x_row x_time"),
+        *arrays("ids"),
+        *wholes("ids_row ids_time"),
+        *arrays("weight bias first first_c last last_c states kept outputs"),
+        *wholes("output_row output_time"),
+        *arrays("d_outputs"),
+        *wholes("d_output_row d_output_time"),
+        *arrays("d_last d_last_c d_gates d_x"),
+        *wholes("d_x_row d_x_time"),
+        *arrays("d_table"),
+        *wholes("symbols"),
+        *arrays("d_bias d_first d_first_c"),
     )
 
 
@@ -69,31 +59,6 @@ def backward(call: ClassicCall) -> None:
 
 
 def _run(name: str, call: ClassicCall) -> None:
-    found = library()
-    assert found is not None, "whoever calls asks first whether there is a library"
     call.level = level_number()
-    if found[name](ctypes.byref(call)):
+    if function(name)(ctypes.byref(call)):
         raise MemoryError(name)
-
-
-@functools.cache
-def lend_workers(libraries: Path) -> bool:
-    """Gives the library the OpenMP that PyTorch's own loops use, so that both share one team of threads; once.
-
-    Args:
-        libraries: the folder of PyTorch's libraries.
-
-    Returns:
-        Whether there is one; else the library begins threads of its own at every call.
-    """
-    found = library()
-    if found is None:
-        return False
-    try:
-        # a library's handle also finds what the library itself depends on: the very OpenMP that PyTorch uses, whatever its file is called
-        torch = ctypes.CDLL(str(libraries / "libtorch_cpu.so"))
-        functions = [ctypes.cast(torch[name], ctypes.c_void_p) for name in ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads")]
-    except (OSError, AttributeError):
-        return False
-    found.escriba_set_workers(*functions)
-    return True

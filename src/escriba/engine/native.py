@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from escriba import _native
 from escriba._native import engine as library
+from escriba.engine.draws import native_draws
 from escriba.engine.protocol import Array, Engine, Floats, Ids, Reading, State, join_states, state_rows
 from escriba.engine.sampling import Sampling, log_softmax
 from escriba.errors import SettingsError
@@ -109,11 +110,7 @@ class NativeEngine(Engine):
         """How likely each of T symbols a row was to come; the likeliest symbols by the default. See `Engine.read`."""
         if top:
             return super().read(ids, targets, state, ranks=ranks, top=top)
-        ids_BT, targets_BT = self.checked_ids(ids, state, axes=2), self.checked_ids(targets, state, axes=2)
-        if ids_BT.shape != targets_BT.shape:
-            raise SettingsError(
-                tr("ids have the shape {shape}", shape=targets_BT.shape), expected=tr("the shape {shape}", shape=ids_BT.shape)
-            )
+        ids_BT, targets_BT = self.checked_targets(ids, targets, state)
         parts = []
         for start in range(0, len(ids_BT), _ROWS_PER_CALL):
             rows = slice(start, start + _ROWS_PER_CALL)
@@ -134,7 +131,7 @@ class NativeEngine(Engine):
     def write(self, ids: npt.ArrayLike, state: State, samplings: Sequence[Sampling], uniforms: npt.ArrayLike) -> tuple[Ids, Floats, State]:
         """T symbols a row: step, filter and draw in one loop. See `Engine.write`."""
         ids_B, uniforms_BT = self.checked_draws(ids, state, samplings, uniforms)
-        draws, kept = self._draws(samplings)
+        draws, kept = native_draws(samplings, self.vocab_size)
         written_BT, log_probs_BT = np.empty(uniforms_BT.shape, np.int64), np.empty(uniforms_BT.shape)
         for cut in self._cuts(*uniforms_BT.shape):
             part_BT, part_log_probs_BT = np.empty(uniforms_BT[:, cut].shape, np.int64), np.empty(uniforms_BT[:, cut].shape)
@@ -186,24 +183,6 @@ class NativeEngine(Engine):
     def _room(self, rows: int) -> tuple[tuple[npt.NDArray[np.float32], ...], ...]:
         """The arrays of a state that is to be written."""
         return tuple(tuple(np.empty((rows, size), np.float32) for size in layer) for layer in self._specs)
-
-    def _draws(self, samplings: Sequence[Sampling]) -> tuple[object, list[npt.NDArray[np.int32]]]:
-        """The samplings as the library takes them, and the arrays in which the banned ids lie.
-
-        Raises:
-            SettingsError: a banned id is not in the vocabulary.
-        """
-        draws, kept = (library.Draw * len(samplings))(), []
-        for draw, sampling in zip(draws, samplings, strict=True):
-            wrong = [one for one in sampling.banned if not 0 <= one < self.vocab_size]
-            if wrong:
-                raise SettingsError(tr("id {id} is banned", id=wrong[0]), expected=tr("ids 0 to {last}", last=self.vocab_size - 1))
-            draw.temperature, draw.top_k = sampling.temperature, min(sampling.top_k or 0, self.vocab_size)
-            draw.top_p, draw.min_p = sampling.top_p or 0.0, -1.0 if sampling.min_p is None else sampling.min_p
-            if sampling.banned:
-                kept.append(np.array(sampling.banned, np.int32))
-                draw.banned, draw.banned_count = kept[-1].ctypes.data, len(kept[-1])
-        return draws, kept
 
 
 def _shape(settings: ModelSettings, vocab_size: int, precision: str) -> list[int]:

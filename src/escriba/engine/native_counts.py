@@ -14,12 +14,10 @@ import numpy.typing as npt
 
 from escriba._native import counts as library
 from escriba._native import usable_threads
-from escriba._native.engine import Draw
 from escriba.engine.counts import CountsEngine
+from escriba.engine.draws import native_draws
 from escriba.engine.protocol import Array, Floats, Ids, Reading, State
 from escriba.engine.sampling import Sampling
-from escriba.errors import SettingsError
-from escriba.language import tr
 from escriba.settings import ModelSettings
 
 __all__ = ["NativeCounts"]
@@ -72,11 +70,7 @@ class NativeCounts(CountsEngine):
         """As every engine's; where neither ranks nor the likeliest are asked for, only the targets' n-grams are looked up."""
         if ranks or top:
             return super().read(ids, targets, state, ranks=ranks, top=top)
-        ids_BT, targets_BT = self.checked_ids(ids, state, axes=2), self.checked_ids(targets, state, axes=2)
-        if ids_BT.shape != targets_BT.shape:
-            raise SettingsError(
-                tr("ids have the shape {shape}", shape=targets_BT.shape), expected=tr("the shape {shape}", shape=ids_BT.shape)
-            )
+        ids_BT, targets_BT = self.checked_targets(ids, targets, state)
         log_probs_BT, after_B = np.empty(ids_BT.shape), np.empty(len(ids_BT), np.int64)
         given = (np.ascontiguousarray(ids_BT), np.ascontiguousarray(targets_BT), self._nodes(state))
         self._call("read", ids_BT.shape, *given, after_B, log_probs_BT)
@@ -85,14 +79,7 @@ class NativeCounts(CountsEngine):
     def write(self, ids: npt.ArrayLike, state: State, samplings: Sequence[Sampling], uniforms: npt.ArrayLike) -> tuple[Ids, Floats, State]:
         """T symbols a row: step, filter and draw in one loop. See `Engine.write`."""
         ids_B, uniforms_BT = self.checked_draws(ids, state, samplings, uniforms)
-        draws, kept = (Draw * len(samplings))(), []
-        for draw, one in zip(draws, samplings, strict=True):
-            draw.temperature, draw.top_k, draw.top_p = one.temperature, min(one.top_k or 0, self.vocab_size), one.top_p or 0.0
-            draw.min_p = -1.0 if one.min_p is None else one.min_p
-            kept.append(np.array(one.banned, np.int64).clip(-1, self.vocab_size).astype(np.int32))
-            draw.banned, draw.banned_count = kept[-1].ctypes.data, len(kept[-1])
-            if any(not 0 <= banned < self.vocab_size for banned in one.banned):
-                return super().write(ids, state, samplings, uniforms)  # it says what is wrong
+        draws, kept = native_draws(samplings, self.vocab_size)
         written_BT, log_probs_BT = np.empty(uniforms_BT.shape, np.int64), np.empty(uniforms_BT.shape)
         after_B = np.empty(len(ids_B), np.int64)
         given = (np.ascontiguousarray(ids_B), draws, np.ascontiguousarray(uniforms_BT), self._nodes(state))

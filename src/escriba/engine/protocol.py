@@ -236,6 +236,19 @@ class Engine(abc.ABC):
             raise SettingsError(tr("id {id} is not in the vocabulary", id=wrong), expected=tr("ids 0 to {last}", last=self.vocab_size - 1))
         return array.astype(np.int64, copy=False)
 
+    def checked_targets(self, ids: npt.ArrayLike, targets: npt.ArrayLike, state: State) -> tuple[Ids, Ids]:
+        """The ids and the targets given to `read`, both (B, T), once they are seen to fit together.
+
+        Raises:
+            SettingsError: they do not.
+        """
+        ids_BT, targets_BT = self.checked_ids(ids, state, axes=2), self.checked_ids(targets, state, axes=2)
+        if ids_BT.shape != targets_BT.shape:
+            raise SettingsError(
+                tr("ids have the shape {shape}", shape=targets_BT.shape), expected=tr("the shape {shape}", shape=ids_BT.shape)
+            )
+        return ids_BT, targets_BT
+
     def checked_draws(self, ids: npt.ArrayLike, state: State, samplings: Sequence[Sampling], uniforms: npt.ArrayLike) -> tuple[Ids, Floats]:
         """The ids (B,) and the uniforms (B, T) given to `write`, once they are seen to fit together.
 

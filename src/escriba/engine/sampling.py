@@ -18,7 +18,7 @@ from escriba.errors import EscribaError, SettingsError
 from escriba.language import tr
 from escriba.settings import SampleSettings
 
-__all__ = ["Sampling", "choose", "draw", "filtered", "likeliest", "log_softmax", "repeats"]
+__all__ = ["Sampling", "checked_banned", "choose", "draw", "filtered", "likeliest", "log_softmax", "repeats"]
 
 _Floats = npt.NDArray[np.float64]
 
@@ -58,6 +58,17 @@ class Sampling:
         What depends on the text (`no_repeat`, `temperature_cycle`) is not in it: `inference.drawing` makes a sampling for each symbol.
         """
         return cls(settings.temperature, settings.top_k, settings.top_p, settings.min_p, tuple(int(one) for one in banned))
+
+
+def checked_banned(sampling: Sampling, vocab_size: int) -> None:
+    """Sees that what is banned could be drawn.
+
+    Raises:
+        SettingsError: a banned id is not in the vocabulary.
+    """
+    wrong = [one for one in sampling.banned if not 0 <= one < vocab_size]
+    if wrong:
+        raise SettingsError(tr("id {id} is banned", id=wrong[0]), expected=tr("ids 0 to {last}", last=vocab_size - 1))
 
 
 def log_softmax(logits: npt.ArrayLike) -> _Floats:
@@ -105,9 +116,7 @@ def filtered(logits: npt.ArrayLike, sampling: Sampling) -> _Floats:
     """
     log_probs_V = log_softmax(logits)  # float64, and a copy
     if sampling.banned:
-        wrong = [one for one in sampling.banned if not 0 <= one < len(log_probs_V)]
-        if wrong:
-            raise SettingsError(tr("id {id} is banned", id=wrong[0]), expected=tr("ids 0 to {last}", last=len(log_probs_V) - 1))
+        checked_banned(sampling, len(log_probs_V))
         log_probs_V[list(sampling.banned)] = -np.inf
     top = float(log_probs_V.max())
     if top == -math.inf:

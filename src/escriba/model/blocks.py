@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from escriba.model import fused, plain
+from escriba.model import fused, fused_mlp, plain
 from escriba.model.cells import CELLS, Layer, LayerState, MingruLayer, glorot_
 from escriba.settings import ModelSettings
 
@@ -105,7 +105,10 @@ class Block(Layer):
             h_BTH, state = self.cell.scan(v_BTH, state)
             y_BTH = forms.gate(h_BTH, g_BTH)
         branch_BTH = nn.functional.linear(y_BTH, self.weight_out)
-        if self.has_mlp:
+        if self.has_mlp and fused_mlp.suits(x_BTH, self.weight_down):
+            weights = self.mlp_norm, self.weight_up, self.weight_down
+            x_BTH, branch_BTH = fused_mlp.add_norm_mlp(x_BTH, branch_BTH, *weights, dropout, seeds[1])
+        elif self.has_mlp:
             x_BTH, u_BTH = forms.add_norm(x_BTH, branch_BTH, self.mlp_norm, dropout, seeds[1])
             branch_BTH = nn.functional.linear(forms.gated(nn.functional.linear(u_BTH, self.weight_up)), self.weight_down)
         return x_BTH, branch_BTH, state + tail

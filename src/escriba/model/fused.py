@@ -8,15 +8,14 @@ Shapes: B batch, T time, H hidden, K symbols that a convolution sees, N rows of 
 
 from __future__ import annotations
 
-import functools
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from escriba._native import block, classic, library
+from escriba._native import block, library
+from escriba.model.memory import address, lend_workers, lying
 
 __all__ = ["add_norm", "causal_conv", "dropped", "gate", "gated", "gated_scan", "usable"]
 
@@ -100,22 +99,6 @@ def real(x: Tensor) -> Tensor:
 def branch_type(x: Tensor) -> torch.dtype:
     """What products of x are made in."""
     return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") and x.dtype == torch.float32 else x.dtype
-
-
-def lying(x: Tensor) -> Tensor:
-    """x, or a copy whose last dimension lies together."""
-    return x if x.stride(-1) == 1 else x.contiguous()
-
-
-def address(x: Grad) -> int | None:
-    """Where the numbers are; None of None."""
-    return None if x is None else x.data_ptr()
-
-
-@functools.cache
-def lend_workers() -> None:
-    """Gives the library PyTorch's own threads, once."""
-    classic.lend_workers(Path(torch.__file__).parent / "lib")
 
 
 def run(name: str, record: block.Record, like: Tensor) -> None:

@@ -10,17 +10,15 @@ K and L: H and G padded to whole steps of the products.
 from __future__ import annotations
 
 import functools
-import math
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from escriba._native import classic, level, library
 from escriba.language import tr
+from escriba.model.memory import address, lend_workers, lying, room
 
 __all__ = ["classic_scan", "computes_in_bf16", "fused_lstm_does_bf16", "gru_scan", "has_classic_scan"]
 
@@ -168,7 +166,7 @@ def scan_forward(
 
 def record(cell: str, ids_BT: Grad, weight_hh: Tensor, states_TBK: Tensor, B: int, T: int) -> classic.ClassicCall:
     """What calls forward and backward have in common."""
-    classic.lend_workers(Path(torch.__file__).parent / "lib")
+    lend_workers()
     call = classic.ClassicCall(cell=classic.CELLS[cell], numbers=classic.NUMBERS[str(states_TBK.dtype).removeprefix("torch.")])
     call.threads, call.rows, call.time, call.hidden = torch.get_num_threads(), B, T, weight_hh.shape[1]
     call.weight, call.states = weight_hh.data_ptr(), states_TBK.data_ptr()
@@ -188,28 +186,6 @@ def set_array(call: classic.ClassicCall, name: str, array_BT: Grad, field: str =
 def pair(arrays: Any) -> tuple[Any, Any]:
     """h's and c's, with None for a c that is not there."""
     return arrays[0], arrays[1] if len(arrays) > 1 else None
-
-
-def address(array: Grad) -> int | None:
-    """Where the numbers are; None of None."""
-    return None if array is None else array.data_ptr()
-
-
-def lying(array: Tensor) -> Tensor:
-    """The array, or a copy whose last dimension lies together."""
-    return array if array.stride(-1) == 1 else array.contiguous()
-
-
-def room(*shape: int, dtype: torch.dtype) -> Tensor:
-    """An array whose numbers are not set. Large ones are NumPy's, which asks for large pages: PyTorch's cost their time in page faults."""
-    size = dtype.itemsize
-    count = math.prod(shape)
-    if count * size < 1 << 22:
-        return torch.empty(shape, dtype=dtype)
-    memory = torch.from_numpy(np.empty(count * size + 64, np.uint8))
-    begin = -memory.data_ptr() % 64
-    strides = [math.prod(shape[i + 1 :]) for i in range(len(shape))]
-    return torch.empty(0, dtype=dtype).set_(memory.untyped_storage(), begin // size, shape, strides)
 
 
 def gru_scan(

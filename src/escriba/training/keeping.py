@@ -28,6 +28,10 @@ GOOD = "good/"
 """What the names of the last good tensors begin with in a state."""
 
 
+CLIPPED = 1e-6
+"""What PyTorch adds to a gradient's length before it divides by it."""
+
+
 class Updated(NamedTuple):
     """What an update met.
 
@@ -143,7 +147,7 @@ class Keeping:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = get_total_norm([parameter.grad for parameter in self.parameters if parameter.grad is not None])
-        if clip_norm is not None:
+        if clip_norm is not None and (norm.device.type != "cpu" or float(norm) + CLIPPED >= clip_norm):  # a GPU would have to be waited for
             clip_grads_with_norm_(self.parameters, clip_norm, norm)
         self.optimizer.step()
         if self.averager is not None:
