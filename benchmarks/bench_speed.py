@@ -122,41 +122,39 @@ def measure(rounds: int, seconds: float, only: Sequence[str], text: Path, keras_
     tasks = [task for task in TASKS if not only or task.name in only]
     rows: list[dict[str, Any]] = []
     script = HERE / "speed_worker.py"
-    with contextlib.ExitStack() as stack:
-        workers = {
-            name: stack.enter_context(
-                worker([sys.executable, script, "escriba", MODELS, text], **({"ESCRIBA_NATIVE": level} if level else {}))
-            )
-            for name, level in LEVELS.items()
-        }
-        torch = stack.enter_context(worker([sys.executable, script, "torch", MODELS, text], ESCRIBA_NATIVE="off"))
-        keras = None
-        if any(task.peer == "keras" for task in tasks):
-            command = [keras_python(keras_env), HERE / "keras_lesson.py", text, 66, BATCH, LENGTH, EMBEDDING, HIDDEN]
-            keras = stack.enter_context(worker(command, TF_CPP_MIN_LOG_LEVEL="3", KERAS_BACKEND="tensorflow", PYTHONPATH=""))
-        for name in dict.fromkeys(task.name for task in tasks):
-            peers = {task.peer for task in tasks if task.name == name}
-            speeds: dict[str, list[float]] = {}
+    for name in dict.fromkeys(task.name for task in tasks):
+        peers = {task.peer for task in tasks if task.name == name}
+        speeds: dict[str, list[float]] = {}
+        with contextlib.ExitStack() as stack:  # anew for every task: what waits takes memory and caches from what works
+            workers = {
+                name: stack.enter_context(
+                    worker([sys.executable, script, "escriba", MODELS, text], **({"ESCRIBA_NATIVE": level} if level else {}))
+                )
+                for name, level in LEVELS.items()
+            }
+            if "torch" in peers:
+                workers["torch"] = stack.enter_context(worker([sys.executable, script, "torch", MODELS, text], ESCRIBA_NATIVE="off"))
+            if "keras" in peers:
+                command = [keras_python(keras_env), HERE / "keras_lesson.py", text, 66, BATCH, LENGTH, EMBEDDING, HIDDEN]
+                keras = stack.enter_context(worker(command, TF_CPP_MIN_LOG_LEVEL="3", KERAS_BACKEND="tensorflow", PYTHONPATH=""))
             for number in range(rounds + 1):
                 for who, one in workers.items():
                     speeds.setdefault(who, []).append(one.ask(name, seconds if number else 0.0))
-                if "torch" in peers:
-                    speeds.setdefault("torch", []).append(torch.ask(name, seconds if number else 0.0))
-                if "keras" in peers and keras is not None:
+                if "keras" in peers:
                     speeds.setdefault("keras", []).append(keras_speed(keras, name, seconds if number else 0.0))
                 if name == "train_stack":
-                    speeds.setdefault("peak", []).append(torch.ask("peak_bf16", seconds))
+                    speeds.setdefault("peak", []).append(workers["torch"].ask("peak_bf16", seconds))
                 print(f"{name}, round {number}: " + ", ".join(f"{who} {found[-1]:,.0f}" for who, found in speeds.items()), flush=True)
-            median = {who: statistics.median(found[1:]) for who, found in speeds.items()}
-            for task in tasks:
-                if task.name == name:
-                    row = {"what": task.what, **{("native" if who == "escriba" else who): round(median[who]) for who in LEVELS}}
-                    ratio = {"ratio": round(median["escriba"] / median[task.peer], 2), "must": task.must, "aim": task.aim}
-                    rows.append({**row, "peer": PEERS[task.peer], "peer's": round(median[task.peer]), **ratio})
-            if name == "train_stack":
-                share = 6 * STACK_PARAMETERS * median["escriba"] / (1e6 * median["peak"])
-                row = {"what": "share of the bf16 product peak, the reference stack", "peer": f"{median['peak'] / 1e6:.2f} TFLOP/s"}
-                rows.append({**row, "ratio": round(share, 3), "must": SHARE[0], "aim": SHARE[1]})
+        median = {who: statistics.median(found[1:]) for who, found in speeds.items()}
+        for task in tasks:
+            if task.name == name:
+                row = {"what": task.what, **{("native" if who == "escriba" else who): round(median[who]) for who in LEVELS}}
+                ratio = {"ratio": round(median["escriba"] / median[task.peer], 2), "must": task.must, "aim": task.aim}
+                rows.append({**row, "peer": PEERS[task.peer], "peer's": round(median[task.peer]), **ratio})
+        if name == "train_stack":
+            share = 6 * STACK_PARAMETERS * median["escriba"] / (1e6 * median["peak"])
+            row = {"what": "share of the bf16 product peak, the reference stack", "peer": f"{median['peak'] / 1e6:.2f} TFLOP/s"}
+            rows.append({**row, "ratio": round(share, 3), "must": SHARE[0], "aim": SHARE[1]})
     return rows
 
 
