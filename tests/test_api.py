@@ -135,12 +135,10 @@ def rest(stage: str) -> dict[str, Any]:
     small = escriba.preset("small")
     if stage == "model":
         return {
-            name: value
-            for name, value in small.model.model_dump().items()
-            if name not in ("cell", "hidden_size", "embedding_dim", "dropout")
+            name: value for name, value in small.model.as_dict().items() if name not in ("cell", "hidden_size", "embedding_dim", "dropout")
         }
     ours = {"learning_rate": 0.02, "precision": "float32", "minutes": None, "sample_length": 20}
-    theirs = small.train.model_dump()
+    theirs = small.train.as_dict()
     return {name: ours.get(name, value) for name, value in theirs.items() if name not in ("steps", "averaging", "seed")}
 
 

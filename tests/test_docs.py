@@ -109,7 +109,7 @@ def test_every_option_is_on_the_page_of_commands() -> None:
 def test_every_setting_is_on_the_page_of_settings() -> None:
     """The reference page has a row for each setting and names each preset."""
     page = text_of(GENERATED[0])
-    missing = [name for settings in SECTIONS.values() for name in settings.model_fields if f"\n| `{name}` |" not in page]
+    missing = [name for settings in SECTIONS.values() for name in settings.fields if f"\n| `{name}` |" not in page]
     assert missing == []
     assert [name for name in PRESETS if f"- `{name}`:" not in page] == []
 
@@ -183,7 +183,7 @@ def test_the_format_page_names_every_file_key_and_event(model: Path) -> None:
     config = json.loads((model / "config.json").read_text(encoding="utf-8"))
     tokenizer = json.loads((model / "tokenizer.json").read_text(encoding="utf-8"))
     events = [json.loads(line) for line in (model / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    words = {*config, *tokenizer, "vocab_size", *ModelSettings.model_fields}
+    words = {*config, *tokenizer, "vocab_size", *ModelSettings.fields}
     for event in events:
         words |= {*event, event["event"], *event.get("corpus", {})}
     assert {"begun", "progress", "epoch", "evaluated", "finished"} <= words

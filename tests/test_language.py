@@ -60,7 +60,6 @@ ENGLISH = {
     "outputs.plots": "outside lower center|offset points|punctuation, blank",  # matplotlib's words, a key
     "outputs.progress": "bold red",
     "outputs.wording": "--set .*",
-    "settings": "Value error, ",  # pydantic's own
     "text.known": "[A-Z].*|many poets; .*",  # titles and names
     "text.plain": "(?s).*(Gutenberg|PROJECT|SMALL|Small).*",  # the licence that is looked for
     "training.arguments": "logits, state = .*",
@@ -72,7 +71,7 @@ ENGLISH = {
 
 WORDS = re.compile(r"[A-Za-z]{2,}[,;:]? +[A-Za-z(]{2,}")
 BUILT_IN = re.compile(r"[A-Z]\w*(?<!Settings)(?<!Text)(?<!Training)(?<!Checkpoint)Error")
-SAID = {"tr": 1, "told": 1, "later": 1, "trn": 2, "_Entry": 9, "Field": 0, "Preset": 1}
+SAID = {"tr": 1, "told": 1, "later": 1, "trn": 2, "_Entry": 9, "setting": 0, "Preset": 1}
 """Calls whose first arguments are in the catalogue: said there, or where they are shown."""
 
 
@@ -90,7 +89,7 @@ def bare(source: str) -> list[str]:
             for said in node.args[: SAID.get(name, 0)]:
                 skip(said)
             for keyword in node.keywords:
-                if (name, keyword.arg) == ("Field", "description") or keyword.arg in ("help", "message"):
+                if (name, keyword.arg) == ("setting", "description") or keyword.arg in ("help", "message"):
                     skip(keyword.value)
         elif (
             (isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and BUILT_IN.fullmatch(getattr(node.exc.func, "id", "")))

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
 
 from escriba.errors import SettingsError
 from escriba.settings import ModelSettings, SampleSettings, Settings, TextSettings, TrainSettings, field_help, from_typed, shown
 
 STAGES = (TextSettings, ModelSettings, TrainSettings, SampleSettings)
 NEAR: dict[object, str] = {"NFKC": "NFC", "epochs": "epoch"}
-FIELDS = [(stage, name) for stage in STAGES for name in stage.model_fields]
+FIELDS = [(stage, name) for stage in STAGES for name in stage.fields]
 
 
 @pytest.mark.parametrize(
@@ -60,7 +59,7 @@ def test_bounds(stage: type[Settings], name: str, wrong: object, right: object) 
         stage(**{name: wrong})
     assert caught.value.met == f"{name} is {wrong!r}"
     assert caught.value.expected
-    assert caught.value.hint in (f"{name}: {stage.model_fields[name].description}", f"did you mean {NEAR.get(wrong)!r}?")
+    assert caught.value.hint in (f"{name}: {stage.fields[name].description}", f"did you mean {NEAR.get(wrong)!r}?")
 
 
 def test_a_misspelt_name() -> None:
@@ -85,8 +84,8 @@ def test_a_name_that_python_uses_itself(name: str) -> None:
 def test_settings_are_frozen(stage: type[Settings]) -> None:
     """No value can be changed; a changed copy leaves the first as it was, and is checked."""
     made = stage()
-    name = next(iter(stage.model_fields))
-    with pytest.raises(ValidationError, match="frozen"):
+    name = next(iter(stage.fields))
+    with pytest.raises(AttributeError, match="frozen"):
         setattr(made, name, getattr(made, name))
     with pytest.raises(SettingsError):
         made.but(no_such=1)
@@ -127,7 +126,7 @@ def test_settings_in_conflict(stage: type[Settings], values: dict[str, Any], mes
 def test_none_is_off() -> None:
     """Whatever can be off is off with None, and nothing is off with -1."""
     for stage, name in FIELDS:
-        field = stage.model_fields[name]
+        field = stage.fields[name]
         if field.default is None:
             assert getattr(stage(**{name: None}), name) is None
             with pytest.raises(SettingsError):
@@ -137,7 +136,7 @@ def test_none_is_off() -> None:
 @pytest.mark.parametrize(("stage", "name"), FIELDS, ids=lambda value: value if isinstance(value, str) else value.__name__)
 def test_every_setting_is_described(stage: type[Settings], name: str) -> None:
     """Each has a sentence, and its help ends with its default, which, typed, gives the default."""
-    field = stage.model_fields[name]
+    field = stage.fields[name]
     assert field.description
     help_text = field_help(stage, name)
     assert help_text == f"{field.description} [default: {shown(field.default)}]"
@@ -209,4 +208,4 @@ def test_settings_survive_json() -> None:
         TrainSettings(steps=3, clip_norm=1.0),
         SampleSettings(),
     ):
-        assert type(made).parse(made.model_dump(mode="json")) == made
+        assert type(made).parse(made.to_json()) == made

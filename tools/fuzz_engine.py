@@ -143,7 +143,7 @@ def neural(dice: np.random.Generator) -> str:
     limits = {"_TABLE_BYTES": 0, "_ROWS_PER_CALL": int(dice.integers(1, 9)), "_WORK_PER_CALL": 10.0 ** dice.integers(3, 7)}
     limits = {name: value for name, value in limits.items() if dice.random() < 0.2}
     ids = some_batch(dice, vocab)
-    shown = {name: value for name, value in settings.model_dump().items() if value != type(settings).model_fields[name].default}
+    shown = {name: value for name, value in settings.as_dict().items() if value != type(settings).fields[name].default}
     words = f"{shown} V {vocab} {precision} {level} threads {threads} parting {parting} {limits} B, T {ids.shape}"
     usual = {name: getattr(module, name) for name in limits}
     try:

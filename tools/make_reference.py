@@ -12,6 +12,7 @@ import argparse
 import json
 import re
 import sys
+import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from typing import Any
 import click
 
 from escriba.cli.main import COMMANDS, cli
+from escriba.fields import Field
 from escriba.presets import PRESETS
 from escriba.settings import ModelSettings, SampleSettings, Settings, TextSettings, TrainSettings, shown
 
@@ -133,20 +135,23 @@ itself is wrong; 130 after Ctrl-C.
 JSON keys and a model's files are the same in every language."""
 
 
-def kind(schema: Mapping[str, Any]) -> str:
-    """The values that a setting takes, in words, from its JSON schema."""
-    if "anyOf" in schema:
-        return ", or ".join(kind(one) for one in schema["anyOf"])
-    if "enum" in schema:
-        return ", ".join(f"`{value}`" for value in schema["enum"])
-    if schema["type"] == "array":
-        return kind(schema["items"]) + "s, commas between them"
-    names = {"integer": "whole number", "number": "number", "string": "text", "boolean": "`yes`, `no`", "null": "`none`"}
-    bounds = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
-    limits = [f"{word} {number(schema[bound])}" for bound, word in bounds.items() if bound in schema]
-    if "maxLength" in schema:
-        limits.append(f"at most {schema['maxLength']:,} characters")
-    return ", ".join([names[schema["type"]], *limits])
+def kind(field: Field) -> str:
+    """The values of a setting, as a person reads them."""
+    return ", or ".join("`none`" if one is type(None) else one_kind(one, field.bounds) for one in field.kinds())
+
+
+def one_kind(one: Any, bounds: Mapping[str, float]) -> str:
+    """One of the types that a setting may have, with its bounds."""
+    if typing.get_origin(one) is typing.Literal:
+        return ", ".join(f"`{value}`" for value in typing.get_args(one))
+    if typing.get_origin(one) is tuple:
+        return one_kind(typing.get_args(one)[0], {}) + "s, commas between them"
+    names = {int: "whole number", float: "number", str: "text", bool: "`yes`, `no`"}
+    words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+    limits = [f"{word} {number(bounds[bound])}" for bound, word in words.items() if bound in bounds]
+    if "max_length" in bounds:
+        limits.append(f"at most {bounds['max_length']:,} characters")
+    return ", ".join([names[one], *limits])
 
 
 def number(bound: float) -> str:
@@ -179,11 +184,10 @@ def settings_page() -> str:
         SETTINGS_HEAD,
     ]
     for section, settings in SECTIONS.items():
-        schema = settings.model_json_schema()["properties"]
         parts.append(f"## {section}\n\n`escriba.{settings.__name__}`: {(settings.__doc__ or '').partition(chr(10))[0]}")
         rows = ["| setting | values | default | on the command line | meaning |", "|---|---|---|---|---|"]
-        for name, field in settings.model_fields.items():
-            values = FORMS.get(name) or kind(schema[name])
+        for name, field in settings.fields.items():
+            values = FORMS.get(name) or kind(field)
             default = f"`{shown(field.default)}`" if shown(field.default) else "empty"
             rows.append(f"| `{name}` | {values} | {default} | {flags(section, name)} | {cell(field.description or '')} |")
         parts.append("\n".join(rows))
@@ -196,7 +200,7 @@ def presets_part() -> list[str]:
     described = "\n".join(f"- `{name}`: {preset.purpose}" for name, preset in PRESETS.items())
     rows = ["| setting | default | " + " | ".join(PRESETS) + " |", "|---|---|" + "---|" * len(PRESETS)]
     for section, settings in (("model", ModelSettings), ("train", TrainSettings)):
-        for name, field in settings.model_fields.items():
+        for name, field in settings.fields.items():
             values = [getattr(preset.model if section == "model" else preset.train, name) for preset in PRESETS.values()]
             if any(value != field.default for value in values):
                 cells = " | ".join(f"`{shown(value)}`" for value in values)

@@ -65,7 +65,7 @@ def described() -> Iterator[str]:
     from escriba.settings import ModelSettings, SampleSettings, TextSettings, TrainSettings
 
     for section in (TextSettings, ModelSettings, TrainSettings, SampleSettings):
-        yield from (field.description for field in section.model_fields.values() if field.description)
+        yield from (field.description for field in section.fields.values() if field.description)
     yield from (preset.purpose for preset in PRESETS.values())
 
 

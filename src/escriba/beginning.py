@@ -108,7 +108,7 @@ def _anew(request: Request, given: Mapping[type[Settings], dict[str, Any]], targ
         _refuse_counts(parent.config, parent.path)
         met = later("{name} is {value!r}, but the model to begin with has {kept!r}")
         _refuse_other(given, {ModelSettings: parent.config.model}, met, tr("leave it out, or train without --init-from"))
-        model_settings = parent.config.model.model_dump()
+        model_settings = parent.config.model.as_dict()
         given[TextSettings].setdefault("unit", parent.config.text.unit)
     chosen = find_preset(request.preset, model=model_settings, train=given[TrainSettings])
     if target is not None and target.exists() and not request.overwrite:

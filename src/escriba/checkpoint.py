@@ -67,9 +67,9 @@ class Config:
         return {
             "format": "escriba",
             "format_version": FORMAT_VERSION,
-            "text": self.text.model_dump(mode="json"),
-            "model": {"vocab_size": self.vocab_size, **self.model.model_dump(mode="json")},
-            "train": self.train.model_dump(mode="json"),
+            "text": self.text.to_json(),
+            "model": {"vocab_size": self.vocab_size, **self.model.to_json()},
+            "train": self.train.to_json(),
         }
 
     @classmethod

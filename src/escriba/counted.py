@@ -161,7 +161,7 @@ def _model_settings(given: Mapping[str, Any]) -> ModelSettings:
         SettingsError: one of a network is given.
     """
     for name, value in given.items():
-        if name not in ("cell", "order") and value != ModelSettings.model_fields[name].default:
+        if name not in ("cell", "order") and value != ModelSettings.fields[name].default:
             raise SettingsError(
                 tr("{name} is {value!r}, but an n-gram that counts is no network", name=name, value=value),
                 expected=tr("order, 1 to 8, and no other"),

@@ -88,7 +88,7 @@ def preset(name: str = "small", *, model: Mapping[str, Any] | None = None, train
     if model_changes.get("cell", found.model.cell) != found.model.cell:  # what belongs to the preset's own cell does not carry over
         own: dict[str, Any] = {"activation": "auto", "reset": "after", "window": 3, "codes": False, "order": 6}
         if model_changes["cell"] == "ngram":
-            own |= {name: value for name, value in found.for_ngram.items() if name in ModelSettings.model_fields}
-            changes = {**{name: value for name, value in found.for_ngram.items() if name in TrainSettings.model_fields}, **changes}
+            own |= {name: value for name, value in found.for_ngram.items() if name in ModelSettings.fields}
+            changes = {**{name: value for name, value in found.for_ngram.items() if name in TrainSettings.fields}, **changes}
         model_changes = {**own, **model_changes}
     return found._replace(model=found.model.but(**model_changes), train=found.train.but(**changes))

@@ -8,166 +8,119 @@ from __future__ import annotations
 import re
 import types
 import typing
-from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-
-from escriba.errors import SettingsError, near_name
-from escriba.language import later, tr
+from escriba.fields import Checked, setting
+from escriba.language import tr
 
 __all__ = ["ModelSettings", "SampleSettings", "Settings", "TextSettings", "TrainSettings"]
 
-SAID_BY_PYDANTIC: Mapping[str, str] = {
-    "bool_parsing": later("input should be a valid boolean, unable to interpret input"),
-    "bool_type": later("input should be a valid boolean"),
-    "finite_number": later("input should be a finite number"),
-    "float_parsing": later("a number"),
-    "float_type": later("input should be a valid number"),
-    "greater_than": later("input should be greater than {gt}"),
-    "greater_than_equal": later("input should be greater than or equal to {ge}"),
-    "int_from_float": later("input should be a valid integer, got a number with a fractional part"),
-    "int_parsing": later("a whole number"),
-    "int_parsing_size": later("unable to parse input string as an integer, exceeded maximum size"),
-    "int_type": later("input should be a valid integer"),
-    "less_than": later("input should be less than {lt}"),
-    "less_than_equal": later("input should be less than or equal to {le}"),
-    "literal_error": later("input should be {expected}"),
-    "string_too_long": later("string should have at most {max_length} characters"),
-    "string_too_short": later("string should have at least {min_length} character"),  # of an empty one only
-    "string_type": later("input should be a valid string"),
-    "string_unicode": later("input should be a valid string, unable to parse raw data as a unicode string"),
-    "too_long": later("tuple should have at most {max_length} items after validation, not {actual_length}"),
-    "tuple_type": later("input should be a valid tuple"),
-}
-"""What pydantic says of the faults that a setting can have, by the fault's type."""
 
-
-class Settings(BaseModel):
+class Settings(Checked):
     """The base of all settings: frozen, strict about names, errors in Escriba's own form."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
 
-    def __init__(self, /, **values: Any) -> None:  # a stranger's config.json may hold a key named self
-        try:
-            super().__init__(**values)
-        except ValidationError as error:
-            raise self._explain(error, values) from None
+def one_column(value: object) -> object:
+    """The names of columns; one may be given alone."""
+    return (value,) if isinstance(value, str) else value
 
-    @classmethod
-    def parse(cls, values: Mapping[str, Any]) -> Self:
-        """Settings from a mapping such as a section of config.json.
 
-        Raises:
-            SettingsError: a name is unknown or a value out of its range.
-        """
-        return cls(**values)
+def epoch_or_number(value: object) -> object:
+    """The word epoch, or a number of steps as it is typed."""
+    typed = str(value).strip() if isinstance(value, int | str) else ""
+    if value is not None and not re.fullmatch("epoch|[1-9][0-9]{0,8}", typed):
+        raise ValueError(tr("the word epoch, or a number of steps, 1 to 999,999,999"))
+    return None if value is None else typed
 
-    def but(self, **changes: Any) -> Self:
-        """A copy with some values changed, validated anew."""
-        return type(self)(**{**self.model_dump(), **changes})
 
-    @classmethod
-    def _explain(cls, error: ValidationError, values: Mapping[str, Any]) -> SettingsError:
-        """The first fault of a validation, as a sentence: what was met, what was expected."""
-        fault = error.errors()[0]
-        where = str(fault["loc"][0]) if fault["loc"] else ""
-        if fault["type"] == "extra_forbidden":
-            return near_setting(where, list(cls.model_fields))
-        message = _said(fault)
-        if not where:
-            return SettingsError(message)
-        described = cls.model_fields[where].description if where in cls.model_fields else None
-        words = [word for word in typing.get_args(cls.model_fields[where].annotation) if isinstance(word, str)] if described else []
-        near = near_name(str(values.get(where)), words)
-        return SettingsError(
-            tr("{name} is {value!r}", name=where, value=values.get(where)),
-            expected=message[0].lower() + message[1:],
-            hint=tr("did you mean {near!r}?", near=near) if near else f"{where}: {tr(described)}" if described else None,
-        )
+def known_device(value: object) -> object:
+    """A device that there could be."""
+    if isinstance(value, str) and not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?|mps", value):
+        raise ValueError(tr("auto, cpu, cuda, mps, or one of several GPUs as cuda:1"))
+    return value
+
+
+def auto_is_none(value: object) -> object:
+    """The word auto means what None means: measured."""
+    return None if value == "auto" else value
 
 
 class TextSettings(Settings):
     """How a text is read and cut into symbols."""
 
-    unit: Literal["char", "word", "byte"] = Field("char", description="what one symbol is: a character, a word, or a byte")
-    documents: Literal["auto", "stream", "line", "paragraph"] = Field(
+    unit: Literal["char", "word", "byte"] = setting("char", description="what one symbol is: a character, a word, or a byte")
+    documents: Literal["auto", "stream", "line", "paragraph"] = setting(
         "auto", description="take a plain text as one stream, or each line or paragraph as a document"
     )
-    column: tuple[str, ...] = Field((), description="column of a table, by name or number from 1; several are joined with a blank")
-    label_column: str | None = Field(
+    column: tuple[str, ...] = setting(
+        (), description="column of a table, by name or number from 1; several are joined with a blank", before=one_column
+    )
+    label_column: str | None = setting(
         None, min_length=1, max_length=1000, description="column of a table that comes first in each document, as its label"
     )
-    header: bool = Field(True, description="whether the first row of a table holds the names of its columns")
-    encoding: str = Field("utf-8", min_length=1, max_length=40, description="encoding of the text, any codec of Python")
-    newlines: Literal["lf", "keep"] = Field("lf", description="turn CRLF and CR into LF, or keep them")
-    normalization: Literal["NFC", "none"] = Field("NFC", description="Unicode normalization (never NFKC: it changes texts)")
-    from_line: int | None = Field(None, ge=1, description="first line to read, from 1")
-    to_line: int | None = Field(None, ge=1, description="last line to read")
-    strip_gutenberg: bool = Field(False, description="leave out a Project Gutenberg header and licence")
-    min_count: int = Field(1, ge=1, le=1_000_000, description="symbols rarer than this in the training part become <unk>")
-    max_vocab_size: int | None = Field(
+    header: bool = setting(True, description="whether the first row of a table holds the names of its columns")
+    encoding: str = setting("utf-8", min_length=1, max_length=40, description="encoding of the text, any codec of Python")
+    newlines: Literal["lf", "keep"] = setting("lf", description="turn CRLF and CR into LF, or keep them")
+    normalization: Literal["NFC", "none"] = setting("NFC", description="Unicode normalization (never NFKC: it changes texts)")
+    from_line: int | None = setting(None, ge=1, description="first line to read, from 1")
+    to_line: int | None = setting(None, ge=1, description="last line to read")
+    strip_gutenberg: bool = setting(False, description="leave out a Project Gutenberg header and licence")
+    min_count: int = setting(1, ge=1, le=1_000_000, description="symbols rarer than this in the training part become <unk>")
+    max_vocab_size: int | None = setting(
         None, ge=3, le=10_000_000, description="most symbols, special ones included; the rarest others become <unk>; none: all"
     )
-    unknown: bool = Field(True, description="keep id 0 for symbols never seen; without it an unseen symbol is an error")
-    fingerprint: bool = Field(True, description="keep hashes of the documents that were learnt, so that new ones can be told")
-    val_fraction: float = Field(0.1, ge=0.0, le=0.5, description="share of the text that is held out and only ever measured")
+    unknown: bool = setting(True, description="keep id 0 for symbols never seen; without it an unseen symbol is an error")
+    fingerprint: bool = setting(True, description="keep hashes of the documents that were learnt, so that new ones can be told")
+    val_fraction: float = setting(0.1, ge=0.0, le=0.5, description="share of the text that is held out and only ever measured")
 
-    @field_validator("column", mode="before")
-    @classmethod
-    def _one_column(cls, value: object) -> object:
-        return (value,) if isinstance(value, str) else value
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _consistent(self) -> None:
         if self.from_line is not None and self.to_line is not None and self.to_line < self.from_line:
             raise ValueError(tr("to_line is {to_line}, before from_line, {from_line}", to_line=self.to_line, from_line=self.from_line))
         if not self.unknown and self.min_count > 1:
             raise ValueError(tr("min_count is {min_count}, but without <unk> every symbol must be kept", min_count=self.min_count))
         if not self.unknown and self.max_vocab_size is not None:
             raise ValueError(tr("max_vocab_size is {most}, but without <unk> every symbol must be kept", most=self.max_vocab_size))
-        return self
 
 
 class ModelSettings(Settings):
     """The shape of a network. The vocabulary's size is not among them: the tokenizer gives it."""
 
-    cell: Literal["rnn", "gru", "lstm", "mingru", "ngram", "counts"] = Field(
+    cell: Literal["rnn", "gru", "lstm", "mingru", "ngram", "counts"] = setting(
         "gru",
         description=(
             "the recurrent cell; mingru learns in parallel over time, best in a residual stack; ngram: a neural n-gram; "
             "counts: an n-gram that counts (Kneser-Ney), learnt in seconds"
         ),
     )
-    embedding_dim: int | None = Field(256, ge=1, le=16_384, description="numbers per symbol at the input; none: one-hot input")
-    hidden_size: int = Field(1024, ge=1, le=16_384, description="numbers in the state of one layer")
-    num_layers: int = Field(1, ge=1, le=32, description="recurrent layers, one upon the other")
-    dropout: float = Field(0.0, ge=0.0, le=0.95, description="share of activations dropped in training, before each layer and the output")
-    activation: Literal["auto", "tanh", "relu", "sigmoid"] = Field(
+    embedding_dim: int | None = setting(256, ge=1, le=16_384, description="numbers per symbol at the input; none: one-hot input")
+    hidden_size: int = setting(1024, ge=1, le=16_384, description="numbers in the state of one layer")
+    num_layers: int = setting(1, ge=1, le=32, description="recurrent layers, one upon the other")
+    dropout: float = setting(0.0, ge=0.0, le=0.95, description="share of activations dropped in training, before each layer and the output")
+    activation: Literal["auto", "tanh", "relu", "sigmoid"] = setting(
         "auto", description="activation of the rnn cell and of the ngram's hidden layer; auto: tanh for rnn, sigmoid for ngram"
     )
-    reset: Literal["after", "before"] = Field(
+    reset: Literal["after", "before"] = setting(
         "after", description="gru: the reset gate works after the recurrent product (two biases) or before it (one)"
     )
-    embedding_scale: float = Field(
+    embedding_scale: float = setting(
         0.05,
         gt=0.0,
         le=10.0,
         description="the embedding's first weights are uniform in plus or minus this; 0.05 is the lessons', 1 learns sooner",
     )
-    tied: bool = Field(False, description="the output layer uses the embedding's weights; needs embedding_dim = hidden_size")
-    window: int = Field(3, ge=1, le=64, description="ngram: how many symbols it sees")
-    codes: bool = Field(
+    tied: bool = setting(False, description="the output layer uses the embedding's weights; needs embedding_dim = hidden_size")
+    window: int = setting(3, ge=1, le=64, description="ngram: how many symbols it sees")
+    codes: bool = setting(
         False, description="ngram: each symbol enters as its id, one number, as in the lesson; neither embedded nor one-hot"
     )
-    order: int = Field(6, ge=1, le=8, description="counts: the longest n-gram that is counted, the next symbol included")
-    residual: bool = Field(
+    order: int = setting(6, ge=1, le=8, description="counts: the longest n-gram that is counted, the next symbol included")
+    residual: bool = setting(
         False, description="each layer is a block whose output is added to its input: norm, convolution, cell, gate, MLP"
     )
-    conv: int | None = Field(
+    conv: int | None = setting(
         4, ge=1, le=64, description="residual: symbols that the convolution before each cell sees; none: no convolution"
     )
-    mlp: int | None = Field(
+    mlp: int | None = setting(
         2, ge=1, le=16, description="residual: inner width of the gated MLP after each cell, times hidden_size; none: no MLP"
     )
 
@@ -178,8 +131,7 @@ class ModelSettings(Settings):
             return "sigmoid" if self.cell == "ngram" else "tanh"
         return self.activation
 
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _consistent(self) -> None:
         if self.tied and self.embedding_dim != self.hidden_size:
             raise ValueError(
                 tr(
@@ -199,116 +151,98 @@ class ModelSettings(Settings):
         if self.cell != "gru" and self.reset != "after":
             raise ValueError(tr("reset {reset!r} is for the gru cell, not for {cell}", reset=self.reset, cell=self.cell))
         for name, cell in (("window", "ngram"), ("codes", "ngram"), ("order", "counts")):
-            if self.cell != cell and getattr(self, name) != type(self).model_fields[name].default:
+            if self.cell != cell and getattr(self, name) != self.fields[name].default:
                 raise ValueError(tr("{name} is for {cell}, not for {other}", name=name, cell=cell, other=self.cell))
         if self.codes and self.tied:
             raise ValueError(tr("a tied output needs an embedding, and codes is the input without one"))
         self._consistent_stack()
-        return self
 
     def _consistent_stack(self) -> None:
         """Refuses what does not fit into a residual stack, and what fits nowhere else."""
         if self.residual and (self.codes or self.cell == "counts"):
             raise ValueError(tr("{what} does not fit into a residual stack", what="codes" if self.codes else self.cell))
         for name in ("conv", "mlp"):
-            if not self.residual and getattr(self, name) != type(self).model_fields[name].default:
+            if not self.residual and getattr(self, name) != self.fields[name].default:
                 raise ValueError(tr("{name} is for a residual stack: residual=yes", name=name))
 
 
 class TrainSettings(Settings):
     """How a network learns."""
 
-    examples: Literal["auto", "windows", "streams", "documents"] = Field(
+    examples: Literal["auto", "windows", "streams", "documents"] = setting(
         "auto", description="shuffled windows, continuous streams with the state carried, or padded documents"
     )
-    batch_size: int = Field(64, ge=1, le=65_536, description="sequences learnt from at once")
-    seq_len: int = Field(100, ge=1, le=100_000, description="symbols per sequence; for documents the longest piece")
-    optimizer: Literal["adam", "adamw", "rmsprop", "sgd"] = Field("adam", description="the optimizer")
-    learning_rate: float = Field(1e-3, gt=0.0, le=10.0, description="the highest learning rate")
-    beta1: float = Field(0.9, ge=0.0, lt=1.0, description="decay of the mean of gradients (adam, adamw), momentum (sgd)")
-    beta2: float = Field(0.999, ge=0.0, lt=1.0, description="decay of the mean of squared gradients (adam, adamw, rmsprop)")
-    epsilon: float = Field(1e-8, gt=0.0, le=1.0, description="added to the divisor of adam, adamw and rmsprop")
-    weight_decay: float = Field(0.0, ge=0.0, le=10.0, description="weight decay on matrices (adamw, sgd)")
-    schedule: Literal["constant", "cosine", "linear", "plateau"] = Field(
+    batch_size: int = setting(64, ge=1, le=65_536, description="sequences learnt from at once")
+    seq_len: int = setting(100, ge=1, le=100_000, description="symbols per sequence; for documents the longest piece")
+    optimizer: Literal["adam", "adamw", "rmsprop", "sgd"] = setting("adam", description="the optimizer")
+    learning_rate: float = setting(1e-3, gt=0.0, le=10.0, description="the highest learning rate")
+    beta1: float = setting(0.9, ge=0.0, lt=1.0, description="decay of the mean of gradients (adam, adamw), momentum (sgd)")
+    beta2: float = setting(0.999, ge=0.0, lt=1.0, description="decay of the mean of squared gradients (adam, adamw, rmsprop)")
+    epsilon: float = setting(1e-8, gt=0.0, le=1.0, description="added to the divisor of adam, adamw and rmsprop")
+    weight_decay: float = setting(0.0, ge=0.0, le=10.0, description="weight decay on matrices (adamw, sgd)")
+    schedule: Literal["constant", "cosine", "linear", "plateau"] = setting(
         "constant", description="how the learning rate goes after the warm-up"
     )
-    final_rate: float = Field(0.0, ge=0.0, le=1.0, description="the last rate of cosine and linear, as a share of the highest")
-    warmup_steps: int = Field(0, ge=0, le=1_000_000, description="steps over which the rate rises to its highest")
-    plateau_patience: int = Field(3, ge=1, le=1000, description="plateau: evaluations without gain before the rate is halved")
-    clip_norm: float | None = Field(None, gt=0.0, le=1e6, description="longest gradient; a longer one is shortened; none: never")
-    averaging: float | None = Field(
+    final_rate: float = setting(0.0, ge=0.0, le=1.0, description="the last rate of cosine and linear, as a share of the highest")
+    warmup_steps: int = setting(0, ge=0, le=1_000_000, description="steps over which the rate rises to its highest")
+    plateau_patience: int = setting(3, ge=1, le=1000, description="plateau: evaluations without gain before the rate is halved")
+    clip_norm: float | None = setting(None, gt=0.0, le=1e6, description="longest gradient; a longer one is shortened; none: never")
+    averaging: float | None = setting(
         None, gt=0.0, lt=1.0, description="decay of an average of the weights, kept instead of the last; none: off"
     )
-    steps: int | None = Field(None, ge=0, le=1_000_000_000, description="steps (updates) to train")
-    epochs: float | None = Field(None, gt=0.0, le=100_000.0, description="times through the training text")
-    minutes: float | None = Field(None, gt=0.0, le=100_000.0, description="minutes for the whole command")
-    patience: int | None = Field(None, ge=1, le=10_000, description="evaluations without gain before training stops early; none: never")
-    eval_every: int | None = Field(None, ge=1, description="steps between evaluations; none: ten in all")
-    sample_every: int | None = Field(None, ge=1, description="steps between samples; none: with every other evaluation")
-    sample_length: int = Field(200, ge=0, le=100_000, description="characters in a sample; 0: no samples")
-    sample_temperatures: tuple[float, ...] = Field((0.5, 0.8, 1.0), description="temperatures of the samples")
-    sample_prompt: str = Field("", max_length=10_000, description="what the samples go on from")
-    keep_every: str | None = Field(None, description="also keep the weights of every epoch, or of every N steps: epoch, or a number")
-    scheduled_sampling: float = Field(
+    steps: int | None = setting(None, ge=0, le=1_000_000_000, description="steps (updates) to train")
+    epochs: float | None = setting(None, gt=0.0, le=100_000.0, description="times through the training text")
+    minutes: float | None = setting(None, gt=0.0, le=100_000.0, description="minutes for the whole command")
+    patience: int | None = setting(None, ge=1, le=10_000, description="evaluations without gain before training stops early; none: never")
+    eval_every: int | None = setting(None, ge=1, description="steps between evaluations; none: ten in all")
+    sample_every: int | None = setting(None, ge=1, description="steps between samples; none: with every other evaluation")
+    sample_length: int = setting(200, ge=0, le=100_000, description="characters in a sample; 0: no samples")
+    sample_temperatures: tuple[float, ...] = setting((0.5, 0.8, 1.0), description="temperatures of the samples")
+    sample_prompt: str = setting("", max_length=10_000, description="what the samples go on from")
+    keep_every: str | None = setting(
+        None, description="also keep the weights of every epoch, or of every N steps: epoch, or a number", before=epoch_or_number
+    )
+    scheduled_sampling: float = setting(
         0.0, ge=0.0, le=1.0, description="share of inputs that are the network's own symbols at the end of training; it rises from 0"
     )
-    seed: int = Field(1, ge=0, lt=2**63, description="seed of weights, order and dropout")
-    precision: Literal["auto", "float32", "bf16"] = Field(
+    seed: int = setting(1, ge=0, lt=2**63, description="seed of weights, order and dropout")
+    precision: Literal["auto", "float32", "bf16"] = setting(
         "auto", description="precision of the products in training; auto: the fastest, bf16 only where the hardware multiplies it"
     )
-    device: str = Field("auto", description="where to train: cpu, cuda, cuda:1 or mps; auto: the fastest that is there")
-    threads: int | None = Field(None, ge=1, le=1024, description="threads of the processor; none, or auto: the fastest number")
+    device: str = setting(
+        "auto", description="where to train: cpu, cuda, cuda:1 or mps; auto: the fastest that is there", before=known_device
+    )
+    threads: int | None = setting(
+        None, ge=1, le=1024, description="threads of the processor; none, or auto: the fastest number", before=auto_is_none
+    )
 
-    @field_validator("keep_every", mode="before")
-    @classmethod
-    def _epoch_or_number(cls, value: object) -> object:
-        typed = str(value).strip() if isinstance(value, int | str) else ""
-        if value is not None and not re.fullmatch("epoch|[1-9][0-9]{0,8}", typed):
-            raise ValueError(tr("the word epoch, or a number of steps, 1 to 999,999,999"))
-        return None if value is None else typed
-
-    @field_validator("device")
-    @classmethod
-    def _known_device(cls, value: str) -> str:
-        if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?|mps", value):
-            raise ValueError(tr("auto, cpu, cuda, mps, or one of several GPUs as cuda:1"))
-        return value
-
-    @field_validator("threads", mode="before")
-    @classmethod
-    def _auto_is_none(cls, value: object) -> object:
-        return None if value == "auto" else value
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _consistent(self) -> None:
         lengths = {"steps": self.steps, "epochs": self.epochs, "minutes": self.minutes}
         given = [f"{name} ({value:g})" for name, value in lengths.items() if value is not None]
         if len(given) > 1:
             raise ValueError(tr("give one of steps, epochs and minutes, not {given}", given=tr(" and ").join(given)))
         if not all(0.0 <= temperature <= 100.0 for temperature in self.sample_temperatures):
             raise ValueError(_out_of_range("sample_temperatures", self.sample_temperatures))
-        return self
 
 
 class SampleSettings(Settings):
     """How symbols are drawn from the model's distribution."""
 
-    temperature: float = Field(0.8, ge=0.0, le=100.0, description="0 always takes the likeliest; 1 is the model's own; more is wilder")
-    top_k: int | None = Field(None, ge=1, description="draw from the k likeliest symbols only")
-    top_p: float | None = Field(None, gt=0.0, le=1.0, description="draw from the fewest symbols whose probabilities reach p")
-    min_p: float | None = Field(None, ge=0.0, le=1.0, description="leave out symbols less likely than this share of the likeliest")
-    temperature_cycle: tuple[float, ...] = Field(
+    temperature: float = setting(0.8, ge=0.0, le=100.0, description="0 always takes the likeliest; 1 is the model's own; more is wilder")
+    top_k: int | None = setting(None, ge=1, description="draw from the k likeliest symbols only")
+    top_p: float | None = setting(None, gt=0.0, le=1.0, description="draw from the fewest symbols whose probabilities reach p")
+    min_p: float | None = setting(None, ge=0.0, le=1.0, description="leave out symbols less likely than this share of the likeliest")
+    temperature_cycle: tuple[float, ...] = setting(
         (), max_length=1000, description="temperatures used in turn, one for each next symbol, instead of temperature"
     )
-    no_repeat: int | None = Field(
+    no_repeat: int | None = setting(
         None, ge=2, le=100_000, description="never write a run of so many symbols that already stands in the text, its prompt included"
     )
 
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _consistent(self) -> None:
         if not all(0.0 <= temperature <= 100.0 for temperature in self.temperature_cycle):
             raise ValueError(_out_of_range("temperature_cycle", self.temperature_cycle))
-        if self.temperature_cycle and self.temperature != type(self).model_fields["temperature"].default:
+        if self.temperature_cycle and self.temperature != self.fields["temperature"].default:
             raise ValueError(
                 tr(
                     "temperature is {temperature:g} and temperature_cycle {cycle}; give one of them",
@@ -316,39 +250,15 @@ class SampleSettings(Settings):
                     cycle=self.temperature_cycle,
                 )
             )
-        return self
 
 
 def _out_of_range(name: str, temperatures: tuple[float, ...]) -> str:
     return tr("{name} is {temperatures}; each must lie in 0 to 100", name=name, temperatures=temperatures)
 
 
-def _said(fault: Mapping[str, Any]) -> str:
-    """What was expected: in the language that is spoken, or, of a fault that is not in the table, in pydantic's own words."""
-    if (template := SAID_BY_PYDANTIC.get(fault["type"])) is None:
-        return str(fault["msg"]).removeprefix("Value error, ")
-    fields = dict(fault.get("ctx", {}))
-    for name, value in fields.items():
-        if isinstance(value, float) and value.is_integer():
-            fields[name] = int(value)
-        elif isinstance(value, str):  # the words of a literal
-            fields[name] = value.replace(" or ", tr(" or "))
-    return tr(template, **fields)
-
-
-def near_setting(name: str, names: list[str]) -> SettingsError:
-    """The error for a setting that does not exist: it suggests the one that is spelt most alike."""
-    near = near_name(name, names)
-    return SettingsError(
-        tr("there is no setting {name!r}", name=name),
-        expected=tr("one of {names}", names=", ".join(names)),
-        hint=tr("did you mean {near!r}?", near=near) if near else None,
-    )
-
-
 def field_help(settings: type[Settings], name: str) -> str:
     """The sentence of help of one setting, with its default."""
-    field = settings.model_fields[name]
+    field = settings.fields[name]
     return tr("{described} [default: {default}]", described=tr(field.description or name), default=shown(field.default))
 
 
@@ -365,7 +275,7 @@ def shown(value: object) -> str:
 
 def from_typed(settings: type[Settings], name: str, typed: str) -> Any:
     """A value typed by a person, for the field `name`: ``none`` is off, commas make a tuple, ``yes``/``no`` a truth."""
-    kind = settings.model_fields[name].annotation
+    kind = settings.fields[name].annotation
     kinds = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
     if typed.lower() == "none" and type(None) in kinds:
         return None

@@ -46,7 +46,7 @@ def test_settings_are_sorted_by_stage() -> None:
 
 def test_no_name_is_of_two_stages() -> None:
     """A single setting by name is never ambiguous."""
-    fields = [name for stage in (TextSettings, ModelSettings, TrainSettings) for name in stage.model_fields]
+    fields = [name for stage in (TextSettings, ModelSettings, TrainSettings) for name in stage.fields]
     assert len(fields) == len(set(fields))
 
 

@@ -21,7 +21,7 @@ from escriba.language import later, tr
 
 __all__ = ["doctor_command"]
 
-BASE = ("numpy", "safetensors", "pydantic", "click", "rich", "charset-normalizer")
+BASE = ("numpy", "safetensors", "click", "rich", "charset-normalizer")
 OPTIONAL = {"torch": "train", "matplotlib": "plot"}
 MOST_MEASURED = 12
 COMPILERS = {

@@ -23,9 +23,6 @@ from escriba.training.interrupt import NO_READER
 
 __all__ = ["cli", "main"]
 
-os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
-"""Before pydantic is loaded: to look for plugins, of which settings have no use, it would read every package that is installed."""
-
 
 class _Entry(NamedTuple):
     group: str

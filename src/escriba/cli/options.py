@@ -15,8 +15,9 @@ import click
 from escriba.cli.spoken import Composed
 from escriba.engine.opening import MOST_THREADS, PRECISIONS, checked_precision
 from escriba.errors import SettingsError, near_name
+from escriba.fields import near_setting
 from escriba.language import later, tr
-from escriba.settings import ModelSettings, SampleSettings, Settings, TextSettings, TrainSettings, field_help, from_typed, near_setting
+from escriba.settings import ModelSettings, SampleSettings, Settings, TextSettings, TrainSettings, field_help, from_typed
 
 if typing.TYPE_CHECKING:
     from escriba.engine.protocol import Engine
@@ -40,10 +41,10 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 def setting(section: type[Settings], name: str, *flags: str, metavar: str | None = None, no_default: bool = False) -> Decorator:
     """An option for one setting: ``--hidden-size`` for hidden_size; a value is typed as `settings.from_typed` reads it."""
     names = list(flags) or [f"--{name.replace('_', '-')}"]
-    words = [word for word in typing.get_args(section.model_fields[name].annotation) if isinstance(word, str)]
+    words = [word for word in typing.get_args(section.fields[name].annotation) if isinstance(word, str)]
 
     def in_words() -> str:
-        return tr(section.model_fields[name].description or "") if no_default else field_help(section, name)
+        return tr(section.fields[name].description or "") if no_default else field_help(section, name)
 
     def typed(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Any:
         return None if value is None else from_typed(section, name, value)
@@ -103,8 +104,8 @@ def parse_sets(pairs: tuple[str, ...]) -> dict[str, Any]:
                 expected=", ".join(SECTIONS),
                 hint=near and tr("did you mean {near!r}?", near=near),
             )
-        if name not in SECTIONS[section].model_fields:
-            raise near_setting(name, list(SECTIONS[section].model_fields))
+        if name not in SECTIONS[section].fields:
+            raise near_setting(name, list(SECTIONS[section].fields))
         found[name] = from_typed(SECTIONS[section], name, value.strip())
     return found
 

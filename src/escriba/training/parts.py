@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from escriba.errors import TextError
+from escriba.fields import near_setting
 from escriba.language import later, tr
-from escriba.settings import ModelSettings, Settings, TextSettings, TrainSettings, near_setting
+from escriba.settings import ModelSettings, Settings, TextSettings, TrainSettings
 from escriba.text.corpus import Corpus, Parts
 from escriba.text.encoded import EncodedText
 from escriba.text.tokenizer import TOKENIZERS, Tokenizer
@@ -39,11 +40,11 @@ def sort_settings(values: Mapping[str, Any]) -> dict[type[Settings], dict[str, A
     sorted_values: dict[type[Settings], dict[str, Any]] = {stage: {} for stage in stages}
     for name, value in values.items():
         for stage in stages:
-            if name in stage.model_fields:
+            if name in stage.fields:
                 sorted_values[stage][name] = value
                 break
         else:
-            raise near_setting(name, [field for stage in stages for field in stage.model_fields])
+            raise near_setting(name, [field for stage in stages for field in stage.fields])
     return sorted_values
 
 
