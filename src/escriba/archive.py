@@ -8,21 +8,25 @@ from __future__ import annotations
 import errno
 import io
 import os
-import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from escriba.errors import CheckpointError
 from escriba.language import tr
+
+if TYPE_CHECKING:
+    import zipfile
 
 __all__ = ["archive_bytes", "file_bytes", "file_size", "has_file", "is_archive", "open_file"]
 
 BEGINNING = b"PK\x03\x04"
 """What a zip file with anything in it begins with."""
+METHODS = (0, 8)
+"""Stored, deflated."""
 MOST_MEMBERS = 1000
 MOST_RATIO = 100
 """How many times as large as packed a file may be: weights and names shrink by 10 at most."""
@@ -109,6 +113,8 @@ def archive_bytes(files: Mapping[str, bytes]) -> bytes:
     Args:
         files: what is in them, by name.
     """
+    import zipfile  # only where there is such a file: it takes its time to load
+
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         for name, content in files.items():
@@ -127,6 +133,8 @@ def _looks_like_a_bomb(content: bytes) -> bool:
 @contextmanager
 def _unpacking(path: Path) -> Iterator[zipfile.ZipFile]:
     """A zip file, open; what is wrong with it is said by its name."""
+    import zipfile
+
     try:
         with zipfile.ZipFile(path) as archive:
             yield archive
@@ -163,7 +171,7 @@ def _member(archive: zipfile.ZipFile, path: Path) -> zipfile.ZipInfo:
     info = _members(archive, path.parent).get(path.name)
     if info is None:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
-    if info.flag_bits & 1 or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+    if info.flag_bits & 1 or info.compress_type not in METHODS:
         met = tr("{path} is encrypted", path=path) if info.flag_bits & 1 else tr("{path} is packed in a way that is not read", path=path)
         raise CheckpointError(met, expected=tr("files that are deflated, or stored"))
     if info.header_offset + info.compress_size > path.parent.stat().st_size:
