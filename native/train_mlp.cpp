@@ -4,14 +4,8 @@
 // u = norm(x + dropped(branch)); m, q = up u; out = down (m silu(q)). It knows nothing of layers, nor of gradients' bookkeeping (Python).
 // Forward, threads take rows; backward, rows and then rows of the weights' gradients. Every sum is one chain in the order of the places,
 // so nothing depends on the threads.
-#include <algorithm>
-#include <atomic>
-
 #include "export.h"
-#include "kernels.h"
-#include "lanes.h"
-#include "train_block.h"
-#include "workers.h"
+#include "train_branch.h"
 
 namespace escriba {
 
@@ -40,26 +34,7 @@ struct Mlp {
 
 namespace {
 
-using Half = std::uint16_t;
-constexpr int CHUNK = int(ROWS_A_TASK);  // rows that go through at a time; of places, or of a weight's gradient
-constexpr int UNIT = 8 * CHUNK;          // places whose products make a part of the weights' gradients
-constexpr int PANEL = 8 * LANES;         // of the wide product, of each half: what is made before it meets the gate
-
-// Parts of the room, one after another; of none, their sizes.
-class Room {
-  public:
-    explicit Room(unsigned char* begin) : begin_(begin) {}
-    template <class T> T* take(std::ptrdiff_t n) {
-        T* taken = begin_ ? reinterpret_cast<T*>(begin_ + size_) : nullptr;
-        size_ += (n * std::ptrdiff_t(sizeof(T)) + 63) / 64 * 64;
-        return taken;
-    }
-    std::ptrdiff_t size() const { return size_; }
-
-  private:
-    unsigned char* begin_;
-    std::ptrdiff_t size_ = 0;
-};
+constexpr int PANEL = 8 * LANES;  // of the wide product, of each half: what is made before it meets the gate
 
 // What one thread needs for itself.
 struct Bench {
@@ -75,27 +50,17 @@ struct Bench {
     }
 };
 
-// Rows of places packed for the weights' gradients, unit by unit; each array is (units, width / 16, UNIT / 2, 16, 2).
-struct Places {
-    Half *u = nullptr, *d_m = nullptr, *gated = nullptr, *d_out = nullptr;
-    Places() = default;
-    Places(Room& room, const Mlp& a) {
-        const std::int64_t rows = parts_of(a.rows, UNIT) * UNIT;
-        u = room.take<Half>(rows * a.width);
-        d_m = room.take<Half>(rows * 2 * a.inner);
-        gated = room.take<Half>(rows * a.inner);
-        d_out = room.take<Half>(rows * a.width);
-    }
-};
-
-class MlpWork {
+class MlpWork : Branch {
   public:
     MlpWork(const Kernels& kernels, const Mlp& a, bool backward)
-        : kernels_(kernels), block_(*kernels.block), a_(a), width_(int(a.width)), inner_(int(a.inner)), backward_(backward) {
+        : Branch(kernels, parts_of(a.rows, CHUNK)), a_(a), width_(int(a.width)), inner_(int(a.inner)), backward_(backward) {
         Room room(a.room), bench(nullptr);
         up_ = room.take<Half>(2 * a.inner * a.width);
         down_ = room.take<Half>(a.inner * a.width);
-        if (backward) places_ = Places(room, a);
+        if (backward) {
+            u_ = places(room, a.width), gated_ = places(room, a.inner);
+            d_m_ = places(room, 2 * a.inner), d_out_ = places(room, a.width);
+        }
         Bench(bench, a, backward);
         bench_size_ = bench.size();
         benches_ = room.take<unsigned char>(a.threads * bench_size_);
@@ -109,8 +74,7 @@ class MlpWork {
             pack(Matrix{a_.down, inner_, false, width_, inner_}, down_, team);
             team.wait();
             const Bench bench = bench_of(team);
-            const int chunks = int(parts_of(a_.rows, CHUNK));
-            for (int chunk; (chunk = rows_taken_++) < chunks;) forward(bench, chunk * CHUNK);
+            for (int chunk; (chunk = taken++) < chunks;) forward(bench, chunk * CHUNK);
         });
     }
 
@@ -120,12 +84,9 @@ class MlpWork {
             pack(Matrix{a_.down, inner_, true, inner_, width_}, down_, team);
             team.wait();
             const Bench bench = bench_of(team);
-            const int chunks = int(parts_of(a_.rows, UNIT)) * (UNIT / CHUNK);  // those beyond the last row are kept as zeros
-            for (int chunk; (chunk = rows_taken_++) < chunks;) backward(bench, chunk * CHUNK);
+            for (int chunk; (chunk = taken++) < all_chunks();) backward(bench, chunk);
             team.wait();
-            for (int row; (row = weights_taken_.fetch_add(CHUNK)) < 2 * inner_ + width_;)
-                if (row < 2 * inner_) weight_gradient(row, places_.d_m, 2 * inner_, places_.u, width_, a_.d_up);
-                else weight_gradient(row - 2 * inner_, places_.d_out, width_, places_.gated, inner_, a_.d_down);
+            weight_gradients({{d_m_, 2 * inner_, u_, width_, a_.d_up}, {d_out_, width_, gated_, inner_, a_.d_down}});
         });
     }
 
@@ -136,15 +97,6 @@ class MlpWork {
     }
     int rows_from(int row) const { return int(std::min<std::int64_t>(CHUNK, a_.rows - row)); }
 
-    void pack(const Matrix& matrix, Half* to, const Team& team) const {
-        const int blocks = matrix.rows / LANES;
-        kernels_.pack_bf16(matrix, team.from(blocks), team.to(blocks), matrix.columns, to);
-    }
-    // y (rows, 16 blocks) = x times packed weights, in bfloat16
-    void multiply(const Half* weights, int columns, int blocks, const Half* x, int rows, float* sums, Half* y) const {
-        kernels_.product_bf16(weights, Product{0, blocks, columns, rows, x, columns, sums, blocks * LANES, nullptr, 0, nullptr});
-        kernels_.to_bf16(sums, y, std::ptrdiff_t(rows) * blocks * LANES);
-    }
     AddNorm norm_of(const Bench& bench, int row) const {
         AddNorm record{};
         record.bf16 = 1, record.rows = rows_from(row), record.width = width_, record.before = row;
@@ -164,77 +116,54 @@ class MlpWork {
         const int rows = rows_from(row);
         AddNorm norm = norm_of(bench, row);
         norm.x = a_.x + std::ptrdiff_t(row) * width_, norm.branch = a_.branch + std::ptrdiff_t(row) * width_;
-        block_.add_norm(norm, 0, 1);
+        block.add_norm(norm, 0, 1);
         Gate gate = gate_of(bench, row);
         for (int first = 0; first < inner_; first += PANEL) {
             const int wide = std::min(PANEL, inner_ - first);
             for (int half = 0; half < 2; ++half) {
                 const int column = half * inner_ + first;
                 const Product product{0, wide / LANES, width_, rows, bench.u, width_, bench.sums, PANEL, nullptr, 0, nullptr};
-                kernels_.product_bf16(up_ + std::ptrdiff_t(column) * width_, product);
+                kernels.product_bf16(up_ + std::ptrdiff_t(column) * width_, product);
                 for (int i = 0; i < rows; ++i)
-                    kernels_.to_bf16(bench.sums + i * PANEL, a_.m + std::ptrdiff_t(row + i) * 2 * inner_ + column, wide);
+                    kernels.to_bf16(bench.sums + i * PANEL, a_.m + std::ptrdiff_t(row + i) * 2 * inner_ + column, wide);
             }
         }
-        block_.gate(gate, 0, 1);
+        block.gate(gate, 0, 1);
         multiply(down_, inner_, width_ / LANES, bench.gated, rows, bench.sums, a_.out + std::ptrdiff_t(row) * width_);
     }
 
-    void backward(const Bench& bench, int row) const {
-        const int rows = std::max(0, rows_from(row));
+    void backward(const Bench& bench, int chunk) const {
+        const int row = chunk * CHUNK, rows = std::max(0, rows_from(row));
         const std::ptrdiff_t at = std::ptrdiff_t(row) * width_;
         if (rows) {
             AddNorm norm = norm_of(bench, row);
             norm.x = norm.sum;
-            block_.add_norm(norm, 0, 1);
+            block.add_norm(norm, 0, 1);
             Gate gate = gate_of(bench, row);
-            block_.gate(gate, 0, 1);
+            block.gate(gate, 0, 1);
             multiply(down_, width_, inner_ / LANES, a_.d_out + at, rows, bench.sums, bench.d_gated);
             gate.d_y = bench.d_gated, gate.d_a = bench.d_m, gate.d_g = bench.d_m + inner_, gate.d_a_row = gate.d_g_row = 2 * inner_;
-            block_.gate_back(gate, 0, 1);
+            block.gate_back(gate, 0, 1);
         }
-        keep(places_.u, bench.u, width_, row, rows);
-        keep(places_.gated, bench.gated, inner_, row, rows);
-        keep(places_.d_m, bench.d_m, 2 * inner_, row, rows);
-        keep(places_.d_out, a_.d_out + at, width_, row, rows);
+        keep(u_, bench.u, width_, chunk, rows);
+        keep(gated_, bench.gated, inner_, chunk, rows);
+        keep(d_m_, bench.d_m, 2 * inner_, chunk, rows);
+        keep(d_out_, a_.d_out + at, width_, chunk, rows);
         if (!rows) return;
         multiply(up_, 2 * inner_, width_ / LANES, bench.d_m, rows, bench.sums, bench.u);
         AddNorm norm = norm_of(bench, row);
         norm.d_normed = bench.u, norm.d_sum = a_.d_sum ? a_.d_sum + at : nullptr;
         norm.d_x = a_.d_x + at, norm.d_branch = a_.d_branch + at, norm.d_parts = a_.d_norm + row / CHUNK * a_.width;
-        block_.add_norm_back(norm, 0, 1);
+        block.add_norm_back(norm, 0, 1);
     }
 
-    // Rows of a chunk, turned and packed, among those of their unit; zeros beyond the last.
-    void keep(Half* places, const Half* from, int width, int row, int rows) const {
-        const Matrix matrix{from, width, true, width, rows};
-        const int unit = row / UNIT, begin = row % UNIT;
-        Half* to = places + std::ptrdiff_t(unit) * UNIT * width + begin * LANES;
-        for (int block = 0; block < width / LANES; ++block)
-            kernels_.pack_halves(matrix, block, block + 1, CHUNK, to + std::ptrdiff_t(block) * (UNIT - CHUNK) * LANES);
-    }
-
-    // d(i, j) = the sum over places of left(i) right(j), for CHUNK rows i.
-    void weight_gradient(int row, const Half* left, int rows, const Half* right, int columns, float* d) const {
-        float* y = d + std::ptrdiff_t(row) * columns;
-        for (int unit = 0; unit < parts_of(a_.rows, UNIT); ++unit) {
-            const std::ptrdiff_t begin = std::ptrdiff_t(unit) * UNIT;
-            const Half* x = left + begin * rows + row * UNIT;
-            const Product product{0, columns / LANES, UNIT, CHUNK, x, 0, y, columns, unit ? y : nullptr, columns, nullptr};
-            kernels_.product_of_packed(right + begin * columns, product);
-        }
-    }
-
-    const Kernels& kernels_;
-    const BlockKernels& block_;
     const Mlp& a_;
     const int width_, inner_;
     const bool backward_;
     Half *up_, *down_;
-    Places places_;
+    Half *u_ = nullptr, *gated_ = nullptr, *d_m_ = nullptr, *d_out_ = nullptr;  // of all places, packed
     unsigned char* benches_;
     std::ptrdiff_t bench_size_, size_;
-    std::atomic<int> rows_taken_{0}, weights_taken_{0};  // whoever is free takes the next: processors are not always equally fast
 };
 
 }  // namespace

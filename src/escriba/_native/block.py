@@ -1,7 +1,7 @@
 """The residual block's elementwise work in learning, as the library does it: its records, and the call that hands one over.
 
 It knows nothing of tensors or gradients: addresses go in, and are written to. What each field says stands in native/train_block.h, of
-`Mlp` in native/train_mlp.cpp.
+`Mlp` and `Mixer` in native/train_mlp.cpp and train_mixer.cpp.
 """
 
 from __future__ import annotations
@@ -11,20 +11,9 @@ import ctypes
 from escriba._native.records import CHANCE, arrays, call, function, wholes
 
 __all__ = [
-    "ROWS_A_TASK",
-    "TIMES_A_MARK",
-    "AddNorm",
-    "CausalConv",
-    "Drop",
-    "Gate",
-    "GatedScan",
-    "Mlp",
-    "Record",
-    "add_up",
-    "mlp",
-    "mlp_room",
-    "work",
-]
+    "ROWS_A_TASK", "TIMES_A_MARK", "AddNorm", "Branch", "CausalConv", "Drop", "Gate", "GatedScan", "Mixer", "Mlp", "Record", "add_up",
+    "branch", "branch_room", "work",
+]  # fmt: skip
 
 ROWS_A_TASK = 64
 TIMES_A_MARK = 16
@@ -102,6 +91,17 @@ class Mlp(ctypes.Structure):
     )
 
 
+class Mixer(ctypes.Structure):
+    """The first branch of a block with mingru, whole."""
+
+    _fields_ = (
+        *wholes("threads rows times width taps"),
+        *CHANCE,
+        *arrays("x branch norm in_ conv conv_bias tail ih bias start out_weight sum vg c p y marks last out"),
+        *arrays("d_sum d_last d_tail_after d_out d_x d_branch d_norm d_in d_conv d_tail d_ih d_bias d_start d_out_weight room"),
+    )
+
+
 Record = AddNorm | CausalConv | GatedScan | Gate | Drop
 
 
@@ -123,13 +123,16 @@ def add_up(parts: int, many: int, width: int, total: int, *, doubles: bool) -> N
     function("escriba_block_add_up")(int(doubles), addresses[0], ctypes.c_int64(many), ctypes.c_int64(width), addresses[1])
 
 
-def mlp_room(record: Mlp, *, backward: bool) -> int:
-    """How many bytes of memory `mlp` needs beside its arrays, at a multiple of 64."""
-    room = function("escriba_mlp_room")
+Branch = Mlp | Mixer
+
+
+def branch_room(record: Branch, *, backward: bool) -> int:
+    """How many bytes of memory `branch` needs beside its arrays, at a multiple of 64."""
+    room = function(f"escriba_{type(record).__name__.lower()}_room")
     room.restype = ctypes.c_int64
     return int(room(ctypes.byref(record), int(backward)))
 
 
-def mlp(record: Mlp, *, backward: bool) -> None:
-    """Does the second branch, or its gradients."""
-    call("escriba_mlp_back" if backward else "escriba_mlp", record)
+def branch(record: Branch, *, backward: bool) -> None:
+    """Does a branch, or its gradients."""
+    call(f"escriba_{type(record).__name__.lower()}{'_back' if backward else ''}", record)

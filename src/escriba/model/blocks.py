@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from escriba.model import fused, fused_mlp, plain
+from escriba.model import fused, fused_mixer, fused_mlp, plain
 from escriba.model.cells import CELLS, Layer, LayerState, MingruLayer, glorot_
 from escriba.settings import ModelSettings
 
@@ -87,7 +87,36 @@ class Block(Layer):
             The stream, what is still to be added to it, and the state after the last symbol.
         """
         forms = fused if fused.usable(x_BTH) else plain
-        x_BTH, u_BTH = forms.add_norm(x_BTH, branch_BTH, self.norm, dropout, seeds[0])
+        if isinstance(self.cell, MingruLayer) and self.has_conv and fused_mixer.suits(x_BTH, self.weight_out):
+            x_BTH, branch_BTH, state = self.mix(x_BTH, branch_BTH, self.cell, state, dropout, seeds[0])
+        else:
+            x_BTH, branch_BTH, state = self.mix_in_pieces(x_BTH, branch_BTH, state, dropout, seeds[0])
+        if self.has_mlp and fused_mlp.suits(x_BTH, self.weight_down):
+            weights = self.mlp_norm, self.weight_up, self.weight_down
+            x_BTH, branch_BTH = fused_mlp.add_norm_mlp(x_BTH, branch_BTH, *weights, dropout, seeds[1])
+        elif self.has_mlp:
+            x_BTH, u_BTH = forms.add_norm(x_BTH, branch_BTH, self.mlp_norm, dropout, seeds[1])
+            branch_BTH = nn.functional.linear(forms.gated(nn.functional.linear(u_BTH, self.weight_up)), self.weight_down)
+        return x_BTH, branch_BTH, state
+
+    def mix(
+        self, x_BTH: Tensor, branch_BTH: Tensor | None, cell: MingruLayer, state: LayerState, dropout: float, seed: int
+    ) -> tuple[Tensor, Tensor, LayerState]:
+        """The first branch in one piece of native code: the stream, what is still to be added to it, and the state."""
+        weights = fused_mixer.MixerWeights(
+            self.norm, self.weight_in, self.conv_weight, self.conv_bias, cell.weight_ih, cell.input_bias(), self.weight_out
+        )
+        tail_BK = state[-1] if self.seen > 1 else x_BTH.new_empty(len(x_BTH), 0)
+        tail_BKH = tail_BK.reshape(len(x_BTH), self.seen - 1, self.hidden_size)
+        x_BTH, branch_BTH, h_BH, tail_BKH = fused_mixer.add_norm_mixer(x_BTH, branch_BTH, weights, tail_BKH, state[0], dropout, seed)
+        return x_BTH, branch_BTH, (h_BH, tail_BKH.flatten(1))[: len(state)]
+
+    def mix_in_pieces(
+        self, x_BTH: Tensor, branch_BTH: Tensor | None, state: LayerState, dropout: float, seed: int
+    ) -> tuple[Tensor, Tensor, LayerState]:
+        """The first branch, of any cell: the stream, what is still to be added to it, and the state."""
+        forms = fused if fused.usable(x_BTH) else plain
+        x_BTH, u_BTH = forms.add_norm(x_BTH, branch_BTH, self.norm, dropout, seed)
         v_BTH, g_BTH = nn.functional.linear(u_BTH, self.weight_in).chunk(2, -1)
         tail: LayerState = ()
         if self.has_conv:
@@ -104,14 +133,7 @@ class Block(Layer):
         else:
             h_BTH, state = self.cell.scan(v_BTH, state)
             y_BTH = forms.gate(h_BTH, g_BTH)
-        branch_BTH = nn.functional.linear(y_BTH, self.weight_out)
-        if self.has_mlp and fused_mlp.suits(x_BTH, self.weight_down):
-            weights = self.mlp_norm, self.weight_up, self.weight_down
-            x_BTH, branch_BTH = fused_mlp.add_norm_mlp(x_BTH, branch_BTH, *weights, dropout, seeds[1])
-        elif self.has_mlp:
-            x_BTH, u_BTH = forms.add_norm(x_BTH, branch_BTH, self.mlp_norm, dropout, seeds[1])
-            branch_BTH = nn.functional.linear(forms.gated(nn.functional.linear(u_BTH, self.weight_up)), self.weight_down)
-        return x_BTH, branch_BTH, state + tail
+        return x_BTH, nn.functional.linear(y_BTH, self.weight_out), state + tail
 
     def reset_parameters(self, generator: torch.Generator) -> None:
         """New weights: matrices Glorot-uniform, those that end a branch smaller by the root of the number of branches, so that the

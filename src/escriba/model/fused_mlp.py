@@ -101,8 +101,8 @@ def mlp_record(sums: Tensor, m: Tensor, norm: Tensor, up: Tensor, down: Tensor, 
     return record
 
 
-def work(record: block.Mlp, *, backward: bool) -> None:
-    """Does it, with room for what only the work itself needs."""
+def work(record: block.Branch, *, backward: bool) -> None:
+    """Does a branch, with room for what only the work itself needs."""
     lend_workers()
-    record.room = scratch(block.mlp_room(record, backward=backward))
-    block.mlp(record, backward=backward)
+    record.room = scratch(block.branch_room(record, backward=backward))
+    block.branch(record, backward=backward)
