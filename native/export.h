@@ -6,7 +6,7 @@
 // ESCRIBA_INTERFACE, and INTERFACE in src/escriba/_native/__init__.py: a library built from older sources is then left unused, not called.
 #pragma once
 
-#define ESCRIBA_INTERFACE 2
+#define ESCRIBA_INTERFACE 3
 
 #if defined(_WIN32)
 #define ESCRIBA_API extern "C" __declspec(dllexport)

@@ -1,6 +1,6 @@
 // The first branch of a residual block with mingru in learning, as Python calls it: norm, product, convolution, product, scan with its
-// gate, product, and all of their gradients, with products of bfloat16 and sums of float32. A row goes through all of it before the next, so
-// that most of what stands between is still near.
+// gate, product, and all of their gradients, with products of bfloat16 and sums of float32. A row goes through all of it before the
+// next, so that most of what stands between is still near.
 //
 // u = norm(x + dropped(branch)); v, g = in u; c = conv(v); y = scan(ih c) silu(g); out = out_weight y. It knows nothing of layers, nor of
 // gradients' bookkeeping (Python). Threads take rows; backward, then rows of the weights' gradients; nothing depends on them.
@@ -250,10 +250,10 @@ class MixerWork : Branch {
 
 using namespace escriba;
 
-ESCRIBA_API std::int64_t escriba_mixer_room(const Mixer* mixer, int backward) {
+ESCRIBA_API void escriba_mixer_room(const Mixer* mixer, int backward, std::int64_t* bytes) {
     Mixer empty = *mixer;
     empty.room = nullptr;
-    return MixerWork(kernels(Level::PLAIN), empty, backward != 0).room();
+    *bytes = MixerWork(kernels(Level::PLAIN), empty, backward != 0).room();
 }
 ESCRIBA_API void escriba_mixer(int level, const Mixer* mixer) { MixerWork(kernels(Level(level)), *mixer, false).forward(); }
 ESCRIBA_API void escriba_mixer_back(int level, const Mixer* mixer) { MixerWork(kernels(Level(level)), *mixer, true).backward(); }

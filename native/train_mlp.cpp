@@ -45,7 +45,7 @@ struct Bench {
         gated = room.take<Half>(CHUNK * a.inner);
         d_gated = room.take<Half>(backward ? CHUNK * a.inner : 0);
         d_m = room.take<Half>(backward ? CHUNK * 2 * a.inner : 0);
-        sums = room.take<float>(CHUNK * std::max<std::int64_t>(backward ? std::max(a.inner, a.width) : 2 * PANEL, a.width));
+        sums = room.take<float>(CHUNK * std::max<std::int64_t>(backward ? std::max(a.inner, a.width) : PANEL, a.width));
         inverse = room.take<float>(CHUNK);
     }
 };
@@ -171,10 +171,10 @@ class MlpWork : Branch {
 
 using namespace escriba;
 
-ESCRIBA_API std::int64_t escriba_mlp_room(const Mlp* mlp, int backward) {
+ESCRIBA_API void escriba_mlp_room(const Mlp* mlp, int backward, std::int64_t* bytes) {
     Mlp empty = *mlp;
     empty.room = nullptr;
-    return MlpWork(kernels(Level::PLAIN), empty, backward != 0).room();
+    *bytes = MlpWork(kernels(Level::PLAIN), empty, backward != 0).room();
 }
 ESCRIBA_API void escriba_mlp(int level, const Mlp* mlp) { MlpWork(kernels(Level(level)), *mlp, false).forward(); }
 ESCRIBA_API void escriba_mlp_back(int level, const Mlp* mlp) { MlpWork(kernels(Level(level)), *mlp, true).backward(); }

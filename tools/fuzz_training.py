@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from escriba import _native
-from escriba.model import fused, fused_mlp, plain
+from escriba.model import fused, fused_mixer, fused_mlp, plain
 from escriba.model.kernels import classic_scan
 from fuzz_engine import Wrong, hold, random_size
 
@@ -87,8 +87,8 @@ def training(dice: Dice) -> str:
         T = max(1, 600 // B)
     levels = _native.levels()
     level, dtype = levels[dice.integers(len(levels))], [torch.float64, torch.float32, torch.bfloat16][dice.integers(3)]
-    threads, forms = int(dice.integers(1, 5)), [classic, add_norm, mlp, causal_conv, gated_scan, gates]
-    form = forms[dice.choice(len(forms), p=[0.3, 0.14, 0.14, 0.14, 0.14, 0.14])]
+    threads, forms = int(dice.integers(1, 5)), [classic, classic, add_norm, mlp, mixer, causal_conv, gated_scan, gates]
+    form = forms[dice.integers(len(forms))]
     before, threads_before = os.environ.get("ESCRIBA_NATIVE"), torch.get_num_threads()
     words = f"{form.__name__} {level} {dtype} B {B} T {T} H {H} threads {threads}"
     try:
@@ -215,6 +215,32 @@ def mlp(dice: Dice, _dtype: torch.dtype, B: int, T: int, _H: int) -> str:
 
     return f" H {H} M {M} dropped {share} seed {seed}" + both(
         dice, torch.bfloat16, native, known, [leaf(dice, B, T, H), *weights], [leaf(dice, B, T, H)]
+    )
+
+
+def mixer(dice: Dice, _dtype: torch.dtype, B: int, T: int, _H: int) -> str:
+    """The first branch, whole, which there is in bfloat16 alone; with a branch before it or none."""
+    H, K = 64 * int(dice.integers(1, 4)), random_size(dice, 6)
+    products = [leaf(dice, 2 * H, H) / H**0.5, leaf(dice, 2 * H, H) / H**0.5, leaf(dice, H, H) / H**0.5]
+    arrays = [leaf(dice, H), products[0], leaf(dice, H, K), leaf(dice, H), products[1], leaf(dice, 2 * H), products[2]]
+    states = [leaf(dice, B, K - 1, H), leaf(dice, B, H)]
+    share, seed = float(dice.choice([0.0, 0.0, 0.3, 0.95])), int(dice.integers(2**62))
+    before = [leaf(dice, B, T, H)] if dice.random() < 0.7 else []
+
+    def known(x: Tensor, *others: Tensor) -> object:
+        norm, up, taps, bias, ih, bias_ih, out, tail, h, *branch = others
+        kept = fused.dropped(torch.ones_like(x), share, seed).detach()
+        sums, u = plain.add_norm(x, branch[0] * kept if branch else None, norm)
+        v, g = (u @ up.T).chunk(2, -1)
+        y, last = plain.gated_scan(plain.causal_conv(v, tail, taps, bias) @ ih.T, bias_ih, h, g)
+        return sums, y @ out.T, last, torch.cat([tail, v], 1)[:, T:]
+
+    def native(x: Tensor, *others: Tensor) -> object:
+        weights, tail, h, branch = fused_mixer.MixerWeights(*others[:7]), others[7], others[8], others[9] if before else None
+        return fused_mixer.add_norm_mixer(x, branch, weights, tail, h, share, seed)
+
+    return f" H {H} K {K} dropped {share} branch {bool(before)}" + both(
+        dice, torch.bfloat16, native, known, [leaf(dice, B, T, H), *arrays, *states], before
     )
 
 

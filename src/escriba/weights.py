@@ -1,6 +1,6 @@
 """For every architecture the names, shapes and counts of its tensors, and of its state: the one list that all engines share.
 
-It knows no framework: the PyTorch model is built from it, a model folder is checked by it, `show` prints it.
+It knows no framework: the PyTorch model is built from it, a model folder and the weights of an engine are checked by it, `show` prints it.
 
 Names follow PyTorch where PyTorch has one; gates are stacked in PyTorch's order (rnn: one; gru: r, z, n; lstm: i, f, g, o);
 those of a cell that PyTorch lacks in the order of its equations (mingru: z, n).
@@ -14,7 +14,11 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from escriba.language import later
+import numpy as np
+import numpy.typing as npt
+
+from escriba.errors import SettingsError
+from escriba.language import later, tr
 from escriba.settings import ModelSettings
 
 __all__ = [
@@ -22,6 +26,7 @@ __all__ = [
     "GATES",
     "StateSpec",
     "TensorSpec",
+    "checked_tensors",
     "count_parameters",
     "input_size",
     "layer_sizes",
@@ -165,3 +170,23 @@ def parameters_by_part(model: ModelSettings, vocab_size: int) -> dict[str, int]:
     for spec in tensor_specs(model, vocab_size):
         counts[spec.part] = counts.get(spec.part, 0) + spec.size
     return counts
+
+
+def checked_tensors(
+    model: ModelSettings, vocab_size: int, weights: Mapping[str, npt.NDArray[np.generic]], dtype: npt.DTypeLike
+) -> dict[str, npt.NDArray[np.floating]]:
+    """The weights of a network in a precision, their rows lying together, once names and shapes are seen to be right.
+
+    Raises:
+        SettingsError: a tensor is missing, superfluous or of another shape.
+    """
+    specs = tensor_specs(model, vocab_size)
+    unknown = sorted(set(weights) - {spec.name for spec in specs})
+    if unknown:
+        raise SettingsError(tr("there is a tensor {name!r}", name=unknown[0]), expected=", ".join(spec.name for spec in specs))
+    for spec in specs:
+        shape = np.shape(weights[spec.name]) if spec.name in weights else None
+        if shape != spec.shape:
+            met = later("the tensor {name!r} is missing") if shape is None else later("the tensor {name!r} has the shape {shape}")
+            raise SettingsError(tr(met, name=spec.name, shape=shape), expected=tr("the shape {shape}", shape=spec.shape))
+    return {spec.name: np.ascontiguousarray(weights[spec.name], dtype=dtype) for spec in specs}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -26,22 +26,6 @@ def shape(request: pytest.FixtureRequest) -> tuple[int, int]:
     """B and T."""
     B, T = request.param
     return B, T
-
-
-@pytest.fixture(params=_native.levels())
-def level(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Each level of this processor."""
-    monkeypatch.setenv("ESCRIBA_NATIVE", request.param)
-    return str(request.param)
-
-
-@pytest.fixture
-def two_threads() -> Iterator[None]:
-    """PyTorch with two threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
 
 
 class Numbers:
@@ -197,11 +181,11 @@ def work_of_all(dtype: torch.dtype) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bf16"])
-def test_threads_change_no_bit(two_threads: None, dtype: torch.dtype) -> None:
+def test_threads_change_no_bit(dtype: torch.dtype, threads: Callable[[int], None]) -> None:
     """Sums are made in an order that does not depend on them."""
-    met = work_of_all(dtype)
-    torch.set_num_threads(1)
-    for one, other in zip(met, work_of_all(dtype), strict=True):
+    alone = work_of_all(dtype)
+    threads(2)
+    for one, other in zip(alone, work_of_all(dtype), strict=True):
         assert torch.equal(one, other)
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 import torch
+from branches import assert_learns, assert_near, numbers_of, results
 from torch import Tensor
 
 from escriba import _native
 from escriba.model import fused, fused_mixer, fused_mlp, plain
 from escriba.model.fused_mixer import MixerWeights
-from escriba.model.language_model import LanguageModel
 
 pytestmark = pytest.mark.skipif(_native.library() is None, reason="there is no native code")
 
@@ -24,24 +24,12 @@ SHAPES = {
 Mix = Callable[..., tuple[Tensor, Tensor, Tensor, Tensor]]
 
 
-@pytest.fixture(params=_native.levels())
-def level(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Each level of this processor."""
-    monkeypatch.setenv("ESCRIBA_NATIVE", request.param)
-    return str(request.param)
-
-
 @pytest.fixture(params=SHAPES.values(), ids=SHAPES)
 def numbers(request: pytest.FixtureRequest) -> list[Tensor]:
     """Stream, branch, the weights, tail and state; then the gradients of the four that come out."""
     B, T, H, K = request.param
-    random = torch.Generator().manual_seed(4)
     sizes = [(B, T, H), (B, T, H), (H,), (2 * H, H), (H, K), (H,), (2 * H, H), (2 * H,), (H, H), (B, K - 1, H), (B, H)]
-    found = [torch.randn(size, generator=random) for size in [*sizes, (B, T, H), (B, T, H), (B, H), (B, K - 1, H)]]
-    found[2] = 1.0 + 0.2 * found[2]
-    for matrix in (3, 6, 8):
-        found[matrix] = found[matrix] / H**0.5
-    return [one.bfloat16().float() for one in found]
+    return numbers_of([*sizes, (B, T, H), (B, T, H), (B, H), (B, K - 1, H)], norm=2, matrices=(3, 6, 8))
 
 
 def in_pieces(
@@ -58,25 +46,14 @@ def in_pieces(
     return sums, linear(y, weights.weight_out), last, after
 
 
-def all_of(function: Mix, numbers: list[Tensor], *options: Any, wanted: int = 15, branch: bool = True) -> list[Tensor]:
-    """What comes out, and the gradients of what goes in, by those of the outputs whose bits are in `wanted`."""
-    exact = numbers[0].dtype == torch.float64
-    given = [numbers[0], numbers[1] if exact else numbers[1].bfloat16(), *numbers[2:11]]
-    leaves = [one.detach().clone().requires_grad_() for one in given]
-    with torch.autocast("cpu", torch.bfloat16, enabled=not exact):
-        outputs = function(leaves[0], leaves[1] if branch else None, MixerWeights(*leaves[2:9]), leaves[9], leaves[10], *options)
-    chosen = [(one, d.to(one.dtype)) for at, (one, d) in enumerate(zip(outputs, numbers[11:], strict=True)) if wanted >> at & 1]
-    chosen = [(one, d) for one, d in chosen if one.requires_grad]
-    gradients = torch.autograd.grad([one for one, _ in chosen], leaves, [d for _, d in chosen], allow_unused=True)
-    found = [torch.zeros_like(leaf) if one is None else one for leaf, one in zip(leaves, gradients, strict=True)]
-    return [*(one.detach() for one in outputs), *found]
+def all_of(function: Mix, numbers: list[Tensor], *options: Any, wanted: Sequence[int] = range(4), branch: bool = True) -> list[Tensor]:
+    """What comes out, and the gradients of what goes in."""
+    stored = numbers[1] if numbers[1].dtype == torch.float64 else numbers[1].bfloat16()
 
+    def form(x: Tensor, branch: Tensor | None, *others: Tensor) -> Sequence[Tensor]:
+        return function(x, branch, MixerWeights(*others[:7]), *others[7:], *options)
 
-def assert_near(met: list[Tensor], expected: list[Tensor], share: float) -> None:
-    """Every difference is a small share of the largest number."""
-    for number, (one, other) in enumerate(zip(met, expected, strict=True)):
-        if other.numel():
-            assert float((one.double() - other.double()).abs().max()) <= share * float(other.abs().max()), number
+    return results(form, [numbers[0], stored if branch else None, *numbers[2:11]], numbers[11:], wanted)
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
@@ -89,27 +66,22 @@ def test_the_numbers_of_its_pieces(level: str, numbers: list[Tensor], dropout: f
         assert torch.equal(met[0], expected[0])
 
 
-@pytest.mark.parametrize("wanted", [15, 1, 2, 4, 8], ids=["all", "sum", "branch", "state", "tail"])
-def test_the_numbers_of_float64(level: str, numbers: list[Tensor], wanted: int) -> None:
+@pytest.mark.parametrize("wanted", [range(4), [0], [1], [2], [3]], ids=["all", "sum", "branch", "state", "tail"])
+def test_the_numbers_of_float64(level: str, numbers: list[Tensor], wanted: Sequence[int]) -> None:
     """As near as bfloat16 is, whichever gradient comes back; exactly none where nothing comes back."""
-    if wanted == 8 and numbers[9].numel() == 0:
+    if wanted == [3] and numbers[9].numel() == 0:
         pytest.skip("there is no tail")
     exact = all_of(in_pieces, [one.double() for one in numbers], wanted=wanted)
     assert_near(all_of(fused_mixer.add_norm_mixer, numbers, wanted=wanted), exact, 0.03)
 
 
-@pytest.mark.parametrize("threads", [2, 3, 7])
-def test_threads_change_no_bit(numbers: list[Tensor], threads: int) -> None:
+@pytest.mark.parametrize("count", [2, 3, 7])
+def test_threads_change_no_bit(numbers: list[Tensor], count: int, threads: Callable[[int], None]) -> None:
     """Whoever makes a part, it is made in one order."""
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(1)
-        alone = all_of(fused_mixer.add_norm_mixer, numbers, 0.2, 5)
-        torch.set_num_threads(threads)
-        for one, other in zip(alone, all_of(fused_mixer.add_norm_mixer, numbers, 0.2, 5), strict=True):
-            assert torch.equal(one, other)
-    finally:
-        torch.set_num_threads(before)
+    alone = all_of(fused_mixer.add_norm_mixer, numbers, 0.2, 5)
+    threads(count)
+    for one, other in zip(alone, all_of(fused_mixer.add_norm_mixer, numbers, 0.2, 5), strict=True):
+        assert torch.equal(one, other)
 
 
 def test_a_row_knows_no_other(numbers: list[Tensor]) -> None:
@@ -136,31 +108,7 @@ def test_where_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
         assert not fused_mixer.suits(x[..., :32], weight[:32, :32])
 
 
-@pytest.mark.parametrize("options", [{}, {"conv": 1}, {"conv": None}, {"mlp": None}], ids=str)
-def test_a_network_learns_as_with_the_pieces(monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]) -> None:
+@pytest.mark.parametrize(("options", "whole"), [({}, 40), ({"conv": 1}, 40), ({"mlp": None}, 40), ({"conv": None}, 0)], ids=str)
+def test_a_network_learns_as_with_the_pieces(monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], whole: int) -> None:
     """Twenty equal steps of a stack with dropout, the state carried, end in the same losses, to one in fifty."""
-    ids = torch.arange(33) % 9 * torch.arange(1, 5)[:, None] % 9
-
-    def losses() -> list[float]:
-        net = LanguageModel(9, cell="mingru", residual=True, embedding_dim=64, hidden_size=64, num_layers=2, dropout=0.1, **options)
-        net.dropout.generator = torch.Generator().manual_seed(3)
-        found: list[float] = []
-        state = None
-        for _ in range(20):
-            with torch.autocast("cpu", torch.bfloat16):
-                logits, state = net(ids[:, :-1], state)
-            loss = torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), ids[:, 1:].flatten())
-            net.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            with torch.no_grad():
-                for parameter in net.parameters():
-                    parameter -= 0.03 * parameter.grad
-            state = tuple(tuple(one.detach().float() for one in layer) for layer in state)
-            found.append(loss.item())
-        return found
-
-    monkeypatch.setattr(fused_mlp, "LEVEL", _native.level())
-    met = losses()
-    monkeypatch.setattr(fused_mlp, "LEVEL", "another")
-    assert met == pytest.approx(losses(), rel=0.02)
-    assert met[-1] < 0.9 * met[0]
+    assert_learns(monkeypatch, fused_mixer, "add_norm_mixer", whole, **options)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 import torch
+from branches import assert_learns, assert_near, numbers_of, results
 from torch import Tensor
 
 from escriba import _native
 from escriba.model import fused, fused_mlp, plain
-from escriba.model.language_model import LanguageModel
 
 pytestmark = pytest.mark.skipif(_native.library() is None, reason="there is no native code")
 
@@ -21,23 +21,11 @@ SHAPES = {
 """B, T, H, M."""
 
 
-@pytest.fixture(params=_native.levels())
-def level(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Each level of this processor."""
-    monkeypatch.setenv("ESCRIBA_NATIVE", request.param)
-    return str(request.param)
-
-
 @pytest.fixture(params=SHAPES.values(), ids=SHAPES)
 def numbers(request: pytest.FixtureRequest) -> list[Tensor]:
     """Stream, branch, norm, both weights; and the gradients of what comes out."""
     B, T, H, M = request.param
-    random = torch.Generator().manual_seed(4)
-    sizes = (B, T, H), (B, T, H), (H,), (2 * M, H), (H, M), (B, T, H), (B, T, H)
-    found = [torch.randn(size, generator=random) for size in sizes]
-    found[2] = 1.0 + 0.2 * found[2]
-    found[3], found[4] = found[3] / H**0.5, found[4] / M**0.5
-    return found
+    return numbers_of([(B, T, H), (B, T, H), (H,), (2 * M, H), (H, M), (B, T, H), (B, T, H)], norm=2, matrices=(3, 4))
 
 
 Branch = Callable[..., tuple[Tensor, Tensor]]
@@ -52,26 +40,10 @@ def in_pieces(
     return sums, torch.nn.functional.linear(forms.gated(torch.nn.functional.linear(u, up)), down)
 
 
-def all_of(function: Branch, numbers: list[Tensor], *options: Any, wanted: tuple[bool, bool] = (True, True)) -> list[Tensor]:
-    """What comes out, and the gradients of what goes in by that of the sum, of the branch, or of both."""
-    exact = numbers[0].dtype == torch.float64
-    branch = numbers[1] if exact else numbers[1].bfloat16()
-    leaves = [one.detach().clone().requires_grad_() for one in (numbers[0], branch, *numbers[2:5])]
-    with torch.autocast("cpu", torch.bfloat16, enabled=not exact):
-        outputs = function(*leaves, *options)
-    chosen = [(one, d.to(one.dtype)) for one, d, asked in zip(outputs, numbers[5:], wanted, strict=True) if asked]
-    gradients = torch.autograd.grad([one for one, _ in chosen], leaves, [d for _, d in chosen], allow_unused=True)
-    return [
-        *(one.detach() for one in outputs),
-        *(torch.zeros_like(leaf) if one is None else one for leaf, one in zip(leaves, gradients, strict=True)),
-    ]
-
-
-def assert_near(met: list[Tensor], expected: list[Tensor], share: float) -> None:
-    """Every difference is a small share of the largest number."""
-    for number, (one, other) in enumerate(zip(met, expected, strict=True)):
-        most = float(other.abs().max())
-        assert float((one.double() - other.double()).abs().max()) <= share * most, number
+def all_of(function: Branch, numbers: list[Tensor], *options: Any, wanted: Sequence[int] = (0, 1)) -> list[Tensor]:
+    """What comes out, and the gradients of what goes in."""
+    stored = numbers[1] if numbers[1].dtype == torch.float64 else numbers[1].bfloat16()
+    return results(lambda *given: function(*given, *options), [numbers[0], stored, *numbers[2:5]], numbers[5:], wanted)
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
@@ -82,25 +54,20 @@ def test_the_numbers_of_its_pieces(level: str, numbers: list[Tensor], dropout: f
     assert torch.equal(met[0], all_of(in_pieces, numbers, dropout, 9)[0])
 
 
-@pytest.mark.parametrize("wanted", [(True, True), (True, False), (False, True)], ids=["both", "only the sum", "only the branch"])
-def test_the_numbers_of_float64(level: str, numbers: list[Tensor], wanted: tuple[bool, bool]) -> None:
+@pytest.mark.parametrize("wanted", [(0, 1), (0,), (1,)], ids=["both", "only the sum", "only the branch"])
+def test_the_numbers_of_float64(level: str, numbers: list[Tensor], wanted: Sequence[int]) -> None:
     """As near as bfloat16 is, whichever gradient comes back; exactly none where nothing comes back."""
-    exact = all_of(in_pieces, [one.bfloat16().double() for one in numbers], wanted=wanted)
-    assert_near(all_of(fused_mlp.add_norm_mlp, [one.bfloat16().float() for one in numbers], wanted=wanted), exact, 0.03)
+    exact = all_of(in_pieces, [one.double() for one in numbers], wanted=wanted)
+    assert_near(all_of(fused_mlp.add_norm_mlp, numbers, wanted=wanted), exact, 0.03)
 
 
-@pytest.mark.parametrize("threads", [2, 3, 7])
-def test_threads_change_no_bit(numbers: list[Tensor], threads: int) -> None:
+@pytest.mark.parametrize("count", [2, 3, 7])
+def test_threads_change_no_bit(numbers: list[Tensor], count: int, threads: Callable[[int], None]) -> None:
     """Whoever makes a part, it is made in one order."""
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(1)
-        alone = all_of(fused_mlp.add_norm_mlp, numbers, 0.2, 5)
-        torch.set_num_threads(threads)
-        for one, other in zip(alone, all_of(fused_mlp.add_norm_mlp, numbers, 0.2, 5), strict=True):
-            assert torch.equal(one, other)
-    finally:
-        torch.set_num_threads(before)
+    alone = all_of(fused_mlp.add_norm_mlp, numbers, 0.2, 5)
+    threads(count)
+    for one, other in zip(alone, all_of(fused_mlp.add_norm_mlp, numbers, 0.2, 5), strict=True):
+        assert torch.equal(one, other)
 
 
 def test_a_number_that_is_none_is_passed_on(numbers: list[Tensor]) -> None:
@@ -141,36 +108,5 @@ def test_where_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_network_learns_as_with_the_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Twenty equal steps of a stack with dropout end in the same losses, to one in fifty."""
-    ids = torch.arange(33) % 9 * torch.arange(1, 5)[:, None] % 9
-    used: list[bool] = []
-    real = fused_mlp.add_norm_mlp
-
-    def counted(*given: Any) -> tuple[Tensor, Tensor]:
-        used.append(True)
-        return real(*given)
-
-    def losses() -> list[float]:
-        net = LanguageModel(9, cell="mingru", residual=True, embedding_dim=64, hidden_size=64, num_layers=2, dropout=0.1)
-        net.dropout.generator = torch.Generator().manual_seed(3)
-        found = []
-        for _ in range(20):
-            with torch.autocast("cpu", torch.bfloat16):
-                logits, _ = net(ids[:, :-1])
-            loss = torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), ids[:, 1:].flatten())
-            net.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            with torch.no_grad():
-                for parameter in net.parameters():
-                    parameter -= 0.1 * parameter.grad
-            found.append(loss.item())
-        return found
-
-    monkeypatch.setattr(fused_mlp, "add_norm_mlp", counted)
-    monkeypatch.setattr(fused_mlp, "LEVEL", _native.level())
-    met = losses()
-    assert len(used) == 40
-    monkeypatch.setattr(fused_mlp, "LEVEL", "another")
-    assert met == pytest.approx(losses(), rel=0.02)
-    assert len(used) == 40
-    assert met[-1] < 0.9 * met[0]
+    """Twenty equal steps of a stack with dropout, the state carried, end in the same losses, to one in fifty."""
+    assert_learns(monkeypatch, fused_mlp, "add_norm_mlp", 40)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -33,21 +33,6 @@ Made = tuple[dict[str, Tensor], tuple[Tensor, ...]]
 def cell(request: pytest.FixtureRequest) -> str:
     """Every cell, rnn by its activation."""
     return str(request.param)
-
-
-@pytest.fixture(params=_native.levels())
-def level(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Every level of this processor."""
-    monkeypatch.setenv("ESCRIBA_NATIVE", request.param)
-    return str(request.param)
-
-
-@pytest.fixture
-def threads() -> Iterator[Callable[[int], None]]:
-    """Sets how many threads PyTorch uses, for the time of a test."""
-    before = torch.get_num_threads()
-    yield torch.set_num_threads
-    torch.set_num_threads(before)
 
 
 def numbers(*size: int, seed: int, dtype: torch.dtype = torch.float64) -> Tensor:

@@ -18,11 +18,11 @@ from typing import NamedTuple
 from escriba.errors import EscribaError
 from escriba.language import tr
 
-__all__ = ["INTERFACE", "LEVELS", "level", "level_number", "levels", "library", "usable_threads", "why_missing"]
+__all__ = ["INTERFACE", "LEVELS", "level", "level_number", "levels", "library", "the_library", "usable_threads", "why_missing"]
 
 LEVELS = ("plain", "avx2", "avx512", "avx512_bf16", "amx")
 """From the one that every processor has to the fastest, in the order of `escriba::Level`; each needs those before it."""
-INTERFACE = 2
+INTERFACE = 3
 """Of the functions and their arguments, as ESCRIBA_INTERFACE in native/export.h."""
 QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
@@ -42,6 +42,13 @@ def library() -> ctypes.CDLL | None:
         EscribaError: `ESCRIBA_NATIVE` names a level that is not here.
     """
     return None if _asked() == "off" else _opened(os.environ.get("ESCRIBA_NATIVE_LIBRARY")).library
+
+
+def the_library() -> ctypes.CDLL:
+    """The library, where it is known that there is one."""
+    found = library()
+    assert found is not None, "whoever calls asks first whether there is a library"
+    return found
 
 
 def why_missing() -> str | None:

@@ -128,9 +128,9 @@ Branch = Mlp | Mixer
 
 def branch_room(record: Branch, *, backward: bool) -> int:
     """How many bytes of memory `branch` needs beside its arrays, at a multiple of 64."""
-    room = function(f"escriba_{type(record).__name__.lower()}_room")
-    room.restype = ctypes.c_int64
-    return int(room(ctypes.byref(record), int(backward)))
+    size = ctypes.c_int64()
+    function(f"escriba_{type(record).__name__.lower()}_room")(ctypes.byref(record), int(backward), ctypes.byref(size))
+    return size.value
 
 
 def branch(record: Branch, *, backward: bool) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from escriba._native import library
+from escriba._native import the_library
 
 __all__ = ["CountsModel", "call"]
 
@@ -37,10 +37,9 @@ class CountsModel(ctypes.Structure):
 
 
 @functools.cache
-def _opened() -> ctypes.CDLL:
+def _typed() -> ctypes.CDLL:
     """The library, with the types of its functions."""
-    found = library()
-    assert found is not None, "whoever calls asks first whether there is a library"
+    found = the_library()
     begin = [ctypes.c_void_p, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]  # the model, threads, rows, steps
     for name, arrays in (("advance", 4), ("read", 5), ("write", 7)):
         function = getattr(found, f"escriba_counts_{name}")
@@ -63,5 +62,5 @@ def call(name: str, model: CountsModel, threads: int, rows: int, steps: int, *ar
         MemoryError: there is not enough memory.
     """
     given = [one.ctypes.data if isinstance(one, np.ndarray) else one for one in arguments]
-    if getattr(_opened(), f"escriba_counts_{name}")(ctypes.byref(model), threads, rows, steps, *given) == NO_MEMORY:
+    if getattr(_typed(), f"escriba_counts_{name}")(ctypes.byref(model), threads, rows, steps, *given) == NO_MEMORY:
         raise MemoryError(f"escriba_counts_{name}")

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from escriba._native import level_number, library
+from escriba._native import level_number, the_library
 
 __all__ = ["ACTIVATIONS", "CELLS", "EVERYTHING_BANNED", "GOOD", "LOGITS_NOT_FINITE", "PRECISIONS", "Draw", "Held", "addresses"]
 
@@ -44,10 +44,9 @@ def addresses(arrays: Sequence[npt.NDArray[np.generic]]) -> _Addresses:
 
 
 @functools.cache
-def _opened() -> ctypes.CDLL:
+def _typed() -> ctypes.CDLL:
     """The library, with the types of its functions."""
-    found = library()
-    assert found is not None, "whoever calls asks first whether there is a library"
+    found = the_library()
     whole, place = ctypes.c_int64, ctypes.c_void_p
     call = [place, ctypes.c_int, ctypes.c_int, whole, whole]  # the model, threads, parting, rows, steps
     types = {
@@ -83,14 +82,14 @@ class Held:
     def __init__(self, shape: Sequence[int], tensors: Mapping[str, npt.NDArray[np.float32]], table_bytes: int, level: str | None) -> None:
         names = (ctypes.c_char_p * len(tensors))(*(name.encode() for name in tensors))
         data = addresses(list(tensors.values()))
-        made = _opened().escriba_engine_make(
+        made = _typed().escriba_engine_make(
             level_number(level), (ctypes.c_int32 * len(shape))(*shape), len(tensors), names, data, table_bytes
         )
         if not made:
             raise MemoryError("escriba_engine_make")
         self._model = made
         self.parting = 0
-        weakref.finalize(self, _opened().escriba_engine_free, made)
+        weakref.finalize(self, _typed().escriba_engine_free, made)
 
     def call(self, name: str, threads: int, rows: int, steps: int, *arguments: object) -> int:
         """Runs one of the library's functions on the model.
@@ -109,7 +108,7 @@ class Held:
             MemoryError: there is not enough memory.
         """
         given = [one.ctypes.data if isinstance(one, np.ndarray) else one for one in arguments]
-        status = int(getattr(_opened(), f"escriba_engine_{name}")(self._model, threads, self.parting, rows, steps, *given))
+        status = int(getattr(_typed(), f"escriba_engine_{name}")(self._model, threads, self.parting, rows, steps, *given))
         if status == NO_MEMORY:
             raise MemoryError(f"escriba_engine_{name}")
         return status

@@ -9,9 +9,9 @@ import ctypes
 from pathlib import Path
 from typing import Any
 
-from escriba._native import level_number, library
+from escriba._native import level_number, the_library
 
-__all__ = ["CHANCE", "arrays", "call", "function", "lend_workers", "opened", "wholes"]
+__all__ = ["CHANCE", "arrays", "call", "function", "lend_workers", "wholes"]
 
 Field = tuple[str, Any]
 
@@ -30,16 +30,9 @@ CHANCE: list[Field] = [("seed", ctypes.c_uint64), ("share", ctypes.c_double)]
 """Which numbers are dropped, and what share of them."""
 
 
-def opened() -> ctypes.CDLL:
-    """The library, where it is known that there is one."""
-    found = library()
-    assert found is not None, "whoever calls asks first whether there is a library"
-    return found
-
-
 def function(name: str) -> Any:
     """One of the library's functions; the same object whenever it is asked for."""
-    return getattr(opened(), name)
+    return getattr(the_library(), name)
 
 
 def call(name: str, record: ctypes.Structure, *others: int) -> None:
@@ -62,5 +55,5 @@ def lend_workers(libraries: Path) -> bool:
         functions = [ctypes.cast(torch[name], ctypes.c_void_p) for name in ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads")]
     except (OSError, AttributeError):
         return False
-    opened().escriba_set_workers(*functions)
+    the_library().escriba_set_workers(*functions)
     return True

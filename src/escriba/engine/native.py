@@ -22,9 +22,9 @@ from escriba.engine.draws import native_draws
 from escriba.engine.protocol import Array, Engine, Floats, Ids, Reading, State, join_states, state_rows
 from escriba.engine.sampling import Sampling, log_softmax
 from escriba.errors import SettingsError
-from escriba.language import later, tr
+from escriba.language import tr
 from escriba.settings import ModelSettings
-from escriba.weights import count_parameters, state_specs, tensor_specs
+from escriba.weights import checked_tensors, count_parameters, state_specs
 
 __all__ = ["NativeEngine"]
 
@@ -203,21 +203,12 @@ def _checked(
     Raises:
         SettingsError: they are not.
     """
-    specs = tensor_specs(settings, vocab_size)
-    unknown = sorted(set(weights) - {spec.name for spec in specs})
-    if unknown:
-        raise SettingsError(tr("there is a tensor {name!r}", name=unknown[0]), expected=", ".join(spec.name for spec in specs))
-    checked = {}
-    for spec in specs:
-        shape = np.shape(weights[spec.name]) if spec.name in weights else None
-        if shape != spec.shape:
-            met = later("the tensor {name!r} is missing") if shape is None else later("the tensor {name!r} has the shape {shape}")
-            raise SettingsError(tr(met, name=spec.name, shape=shape), expected=tr("the shape {shape}", shape=spec.shape))
-        with np.errstate(over="ignore"):
-            checked[spec.name] = np.ascontiguousarray(weights[spec.name], dtype=np.float32)
-        if not np.isfinite(checked[spec.name]).all():
+    with np.errstate(over="ignore"):
+        checked = checked_tensors(settings, vocab_size, weights, np.float32)
+    for name, array in checked.items():
+        if not np.isfinite(array).all():
             raise SettingsError(
-                tr("the tensor {name!r} holds numbers that are not finite", name=spec.name),
+                tr("the tensor {name!r} holds numbers that are not finite", name=name),
                 expected=tr("finite weights"),
                 hint=tr("its weights are damaged or its training diverged: train again, with a lower learning rate"),
             )

@@ -19,9 +19,9 @@ import numpy.typing as npt
 
 from escriba.engine.protocol import Array, Engine, State
 from escriba.errors import SettingsError
-from escriba.language import later, tr
+from escriba.language import tr
 from escriba.settings import ModelSettings
-from escriba.weights import has_entry, state_specs, tensor_specs
+from escriba.weights import checked_tensors, has_entry, state_specs
 
 __all__ = ["ReferenceEngine"]
 
@@ -168,7 +168,7 @@ class ReferenceEngine(Engine):
         if "output.bias" not in weights or np.ndim(weights["output.bias"]) != 1:
             raise SettingsError(tr("the weights hold no vector 'output.bias'"), expected=tr("the tensors of {cell}", cell=model.cell))
         self.vocab_size = len(weights["output.bias"])
-        arrays = self._checked(weights)
+        arrays = checked_tensors(model, self.vocab_size, weights, self.dtype)
         self._layers = [self._layer(_named(arrays, at)) for at in range(model.num_layers)]
         self._blocks = [self._block(_named(arrays, at)) for at in range(model.num_layers)] if model.residual else []
         self._embedding_VE = np.arange(self.vocab_size, dtype=self.dtype)[:, None] if model.codes else arrays.get("embedding.weight")
@@ -177,20 +177,6 @@ class ReferenceEngine(Engine):
         self._output_VH = arrays["embedding.weight" if model.tied else "output.weight"]
         self._output_bias_V = arrays["output.bias"]
         self._table_VG = self._input_table()
-
-    def _checked(self, weights: Mapping[str, npt.NDArray[np.generic]]) -> dict[str, Array]:
-        """The weights in the engine's precision, rows contiguous, once names and shapes are seen to be right."""
-        specs = tensor_specs(self.model, self.vocab_size)
-        unknown = sorted(set(weights) - {spec.name for spec in specs})
-        if unknown:
-            raise SettingsError(tr("there is a tensor {name!r}", name=unknown[0]), expected=", ".join(spec.name for spec in specs))
-        for spec in specs:
-            shape = np.shape(weights[spec.name]) if spec.name in weights else None
-            if shape != spec.shape:
-                missing = shape is None
-                met = later("the tensor {name!r} is missing") if missing else later("the tensor {name!r} has the shape {shape}")
-                raise SettingsError(tr(met, name=spec.name, shape=shape), expected=tr("the shape {shape}", shape=spec.shape))
-        return {spec.name: np.ascontiguousarray(weights[spec.name], dtype=self.dtype) for spec in specs}
 
     def _layer(self, named: Mapping[str, Array]) -> _Layer:
         """The weights of a cell; an ngram's matrix is parted into what meets the state and what meets the input."""
