@@ -36,6 +36,8 @@ struct Product {
     const float* start;
     std::ptrdiff_t start_stride;
     const float* x_scale;    // int8: a number for each row of x
+    std::uint16_t* halves = nullptr;  // of float and bfloat16: where y goes in bfloat16, y having room for sums meanwhile; or nullptr
+    std::ptrdiff_t halves_stride = 0;
 };
 
 // What is to be packed: row i, column k is number i * stride + k at `from`; or, transposed, number k * stride + i.

@@ -129,7 +129,14 @@ inline void product_in_tiles(const typename How::Method& m, const void* packed, 
     if (whole < p.rows) product_by(m, packed, rows_from<M>(p, whole, p.rows - whole));
 }
 
-inline void product_bf16_in_tiles(const std::uint16_t* weights, const Product& p) { product_in_tiles<HalvesInTiles>(BF16{}, weights, p); }
+inline void product_bf16_in_tiles(const std::uint16_t* weights, const Product& p) {
+    Product sums = p;
+    sums.halves = nullptr;
+    product_in_tiles<HalvesInTiles>(BF16{}, weights, sums);
+    const std::ptrdiff_t first = p.first * LANES, n = p.last * LANES - first;
+    for (int row = 0; p.halves && row < p.rows; ++row)
+        to_bf16(p.y + row * p.y_stride + first, p.halves + row * p.halves_stride + first, n);
+}
 inline void product_int8_in_tiles(const std::int8_t* weights, const float* scales, const std::int32_t* sums, const Product& p) {
     product_in_tiles<BytesInTiles>(INT8{scales, sums}, weights, p);
 }

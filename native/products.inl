@@ -97,9 +97,12 @@ inline void product_by(const M& m, const void* packed, const Product& p) {
         part.y = p.y + row * p.y_stride;
         if (p.start) part.start = p.start + row * p.start_stride;
         if (p.x_scale) part.x_scale = p.x_scale + row;
+        std::uint16_t* const halves = p.halves ? p.halves + row * p.halves_stride : nullptr;
         const int at_once = M::STEPS && part.rows > M::ROWS ? M::STEPS : steps;
         for (int step = 0; step < steps; step += at_once) {
-            panels<M, M::ROWS, M::BLOCKS>(m, weights, part, p.first, step, steps - step < at_once ? steps - step : at_once);
+            const bool last = steps - step <= at_once;
+            part.halves = last ? halves : nullptr;
+            panels<M, M::ROWS, M::BLOCKS>(m, weights, part, p.first, step, last ? steps - step : at_once);
             part.start = part.y;
             part.start_stride = part.y_stride;
         }
@@ -116,7 +119,10 @@ struct FloatSums {
     static V begin(const Product& p, int row, int block) {
         return p.start ? V::load(p.start + row * p.start_stride + block * LANES) : V::set(0);
     }
-    static void end(V sum, const Product& p, int row, int block) { sum.store(p.y + row * p.y_stride + block * LANES); }
+    static void end(V sum, const Product& p, int row, int block) {
+        if (p.halves) sum.store_bf16(p.halves + row * p.halves_stride + block * LANES);
+        else sum.store(p.y + row * p.y_stride + block * LANES);
+    }
 };
 
 template <class V>

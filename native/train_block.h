@@ -82,7 +82,7 @@ struct Gate {
     std::int64_t a_row;
     const void* g;
     std::int64_t g_row;
-    void* y;              // all together
+    void* y;              // all together; backward makes it again where it is not null
     const void* d_y;      // all together
     void* d_a;
     std::int64_t d_a_row;

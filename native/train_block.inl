@@ -289,6 +289,7 @@ inline void gate_rows_back(const Gate& a, std::int64_t first, std::int64_t last)
             const V d_gate = d * take<V>(x + i) * s * fma(gate, one - s, one);
             put(d * gate * s, d_a + i);
             put(d_gate, d_g + i);
+            if (a.y) put(take<V>(x + i) * (gate * s), row_of<S>(a.y, row * a.width) + i);
         }
     }
 }

@@ -14,8 +14,9 @@
 namespace escriba {
 
 using Half = std::uint16_t;
-constexpr int CHUNK = int(ROWS_A_TASK);  // rows that go through at a time; of places, or of a weight's gradient
-constexpr int MOST_OF_UNIT = 8 * CHUNK;  // places whose products make a part of the weights' gradients
+constexpr int CHUNK = int(ROWS_A_TASK);  // rows of places that go through at a time
+constexpr int WEIGHT_ROWS = 2 * CHUNK;   // rows of a weight's gradient
+constexpr int MOST_OF_UNIT = 4 * CHUNK;  // places whose products make a part of the weights' gradients
 
 // Parts of the room, one after another; of none, their sizes.
 class Room {
@@ -55,10 +56,10 @@ class Branch {
         const int blocks = matrix.rows / LANES;
         kernels.pack_bf16(matrix, team.from(blocks), team.to(blocks), matrix.columns, to);
     }
-    // y (rows, 16 blocks) = x times packed weights, in bfloat16
+    // y (rows, 16 blocks) = x times packed weights, in bfloat16; `sums` has room for as many
     void multiply(const Half* weights, int columns, int blocks, const Half* x, int rows, float* sums, Half* y) const {
-        kernels.product_bf16(weights, Product{0, blocks, columns, rows, x, columns, sums, blocks * LANES, nullptr, 0, nullptr});
-        kernels.to_bf16(sums, y, std::ptrdiff_t(rows) * blocks * LANES);
+        const std::ptrdiff_t wide = blocks * LANES;
+        kernels.product_bf16(weights, Product{0, blocks, columns, rows, x, columns, sums, wide, nullptr, 0, nullptr, y, wide});
     }
     // Rows of a chunk, turned and packed, among those of their unit; zeros beyond the last.
     void keep(Half* to, const Half* from, int width, int chunk, int rows) const {
@@ -68,14 +69,14 @@ class Branch {
         for (int at = 0; at < width / LANES; ++at)
             kernels.pack_halves(matrix, at, at + 1, CHUNK, to + std::ptrdiff_t(at) * (unit - CHUNK) * LANES);
     }
-    // All gradients of weights, a chunk of rows at a time, by whoever is free.
+    // All gradients of weights, some rows at a time, by whoever is free.
     template <std::size_t N>
     void weight_gradients(const WeightGradient (&all)[N]) {
-        for (int row; (row = weights_taken.fetch_add(CHUNK)) >= 0;) {
+        for (int task; (task = weights_taken++) >= 0;) {
             std::size_t at = 0;
-            while (at < N && row >= all[at].rows) row -= all[at++].rows;
+            while (at < N && task >= parts_of(all[at].rows, WEIGHT_ROWS)) task -= int(parts_of(all[at++].rows, WEIGHT_ROWS));
             if (at == N) return;
-            weight_gradient(all[at], row);
+            weight_gradient(all[at], task * WEIGHT_ROWS);
         }
     }
 
@@ -86,11 +87,12 @@ class Branch {
 
   private:
     void weight_gradient(const WeightGradient& g, int row) const {
+        const int rows = std::min(WEIGHT_ROWS, g.rows - row);
         float* y = g.d + std::ptrdiff_t(row) * g.columns;
         for (int at = 0; at < all_chunks() * CHUNK / unit; ++at) {
             const std::ptrdiff_t begin = std::ptrdiff_t(at) * unit;
             const Half* x = g.left + begin * g.rows + row * unit;
-            const Product product{0, g.columns / LANES, unit, CHUNK, x, 0, y, g.columns, at ? y : nullptr, g.columns, nullptr};
+            const Product product{0, g.columns / LANES, unit, rows, x, 0, y, g.columns, at ? y : nullptr, g.columns, nullptr};
             kernels.product_of_packed(g.right + begin * g.columns, product);
         }
     }

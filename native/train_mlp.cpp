@@ -34,8 +34,6 @@ struct Mlp {
 
 namespace {
 
-constexpr int PANEL = 8 * LANES;  // of the wide product, of each half: what is made before it meets the gate
-
 // What one thread needs for itself.
 struct Bench {
     Half *u, *gated, *d_gated, *d_m;
@@ -45,7 +43,7 @@ struct Bench {
         gated = room.take<Half>(CHUNK * a.inner);
         d_gated = room.take<Half>(backward ? CHUNK * a.inner : 0);
         d_m = room.take<Half>(backward ? CHUNK * 2 * a.inner : 0);
-        sums = room.take<float>(CHUNK * std::max<std::int64_t>(backward ? std::max(a.inner, a.width) : PANEL, a.width));
+        sums = room.take<float>(CHUNK * std::max(2 * a.inner, a.width));
         inverse = room.take<float>(CHUNK);
     }
 };
@@ -118,16 +116,7 @@ class MlpWork : Branch {
         norm.x = a_.x + std::ptrdiff_t(row) * width_, norm.branch = a_.branch + std::ptrdiff_t(row) * width_;
         block.add_norm(norm, 0, 1);
         Gate gate = gate_of(bench, row);
-        for (int first = 0; first < inner_; first += PANEL) {
-            const int wide = std::min(PANEL, inner_ - first);
-            for (int half = 0; half < 2; ++half) {
-                const int column = half * inner_ + first;
-                const Product product{0, wide / LANES, width_, rows, bench.u, width_, bench.sums, PANEL, nullptr, 0, nullptr};
-                kernels.product_bf16(up_ + std::ptrdiff_t(column) * width_, product);
-                for (int i = 0; i < rows; ++i)
-                    kernels.to_bf16(bench.sums + i * PANEL, a_.m + std::ptrdiff_t(row + i) * 2 * inner_ + column, wide);
-            }
-        }
+        multiply(up_, width_, 2 * inner_ / LANES, bench.u, rows, bench.sums, a_.m + std::ptrdiff_t(row) * 2 * inner_);
         block.gate(gate, 0, 1);
         multiply(down_, inner_, width_ / LANES, bench.gated, rows, bench.sums, a_.out + std::ptrdiff_t(row) * width_);
     }
@@ -140,7 +129,6 @@ class MlpWork : Branch {
             norm.x = norm.sum;
             block.add_norm(norm, 0, 1);
             Gate gate = gate_of(bench, row);
-            block.gate(gate, 0, 1);
             multiply(down_, width_, inner_ / LANES, a_.d_out + at, rows, bench.sums, bench.d_gated);
             gate.d_y = bench.d_gated, gate.d_a = bench.d_m, gate.d_g = bench.d_m + inner_, gate.d_a_row = gate.d_g_row = 2 * inner_;
             block.gate_back(gate, 0, 1);

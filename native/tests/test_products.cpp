@@ -167,6 +167,21 @@ static void of_packed(const Kernels& k, const Case& c) {
     check(same, "%s: packed x of %d rows and %d columns gives other numbers", k.name, rows, c.columns);
 }
 
+// Written in bfloat16, the sums are what they are when they are rounded afterwards, and nothing else is written.
+static void in_halves(const Kernels& k, const Case& c) {
+    const std::ptrdiff_t stride = c.y_stride + 5;
+    const std::vector<float> sums = met(k, c, 1);
+    std::vector<std::uint16_t> wanted(c.rows * stride, 0x7777), halves = wanted;
+    const std::ptrdiff_t first = c.first * LANES, n = c.last * LANES - first;
+    for (int r = 0; r < c.rows; ++r) k.to_bf16(sums.data() + r * c.y_stride + first, wanted.data() + r * stride + first, n);
+    std::vector<float> y = c.y;
+    Product p = c.product(c.x_halves.data(), y);
+    p.halves = halves.data();
+    p.halves_stride = stride;
+    k.product_bf16(c.w_halves.data(), p);
+    check(halves == wanted, "%s: %d rows and %d columns in bfloat16 are other numbers", k.name, c.rows, c.columns);
+}
+
 int main() {
     on_each_level([](const Kernels& k) {
         int seed = 0;
@@ -176,12 +191,14 @@ int main() {
                 ++seed;
                 against_double(k, Case(seed, rows, columns, first, first + blocks, Start(seed % 4)));
                 of_packed(k, Case(seed, rows, columns, first, first + blocks, Start(seed % 4)));
+                in_halves(k, Case(seed, rows, columns, first, first + blocks, Start(seed % 4)));
             }
         for (int columns : {512, 576, 1088}) {
             against_double(k, Case(++seed, 1, columns, 1, 10, NONE));
             against_double(k, Case(++seed, 19, columns, 0, 4, BIAS));
             against_double(k, Case(++seed, 107, columns, 0, 3, ITSELF));
             of_packed(k, Case(++seed, 107, columns, 1, 9, BIAS));
+            in_halves(k, Case(++seed, 107, columns, 1, 9, ITSELF));
         }
         for (int rows : {7, 16, 35, 133}) {
             const Case c(++seed, rows, rows == 133 ? 576 : 192, 1, 10, Start(rows % 4));
