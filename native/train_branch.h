@@ -1,15 +1,16 @@
-// What the two branches of a residual block share in learning, where each is one call: room, packed weights, products of bfloat16 with sums
-// of float32, and the gradients of weights over all places.
+// What the two branches of a residual block share in learning: room, packed weights, products of bfloat16 with sums of float32, and the
+// gradients of weights over all places.
 //
-// It knows nothing of what a branch computes. Every sum is one chain in the order of the places, so nothing depends on the threads.
+// Places are rows of times; a row goes through in chunks of times. A unit is so many chunks, those beyond the last being zeros. It knows
+// nothing of what a branch computes, nor of who calls whom.
 #pragma once
 #include <algorithm>
-#include <atomic>
+#include <array>
 
 #include "kernels.h"
 #include "lanes.h"
+#include "threads.h"
 #include "train_block.h"
-#include "workers.h"
 
 namespace escriba {
 
@@ -44,13 +45,22 @@ struct WeightGradient {
 };
 
 class Branch {
+  public:
+    int rows() const { return rows_; }
+    int row_chunks() const { return row_chunks_; }
+
   protected:
-    Branch(const Kernels& kernels, std::int64_t chunks)
-        : kernels(kernels), block(*kernels.block), chunks(int(chunks)), unit(int(std::min<std::int64_t>(MOST_OF_UNIT, chunks * CHUNK))) {}
+    Branch(const Kernels& kernels, std::int64_t rows, std::int64_t times)
+        : kernels(kernels), block(*kernels.block), rows_(int(rows)), times_(int(times)), row_chunks_(int(parts_of(times, CHUNK))),
+          chunks_(rows_ * row_chunks_), unit_(std::min(MOST_OF_UNIT, chunks_ * CHUNK)) {}
 
     // Room for so many numbers of each place, packed: (units, width / 16, unit / 2, 16, 2).
     Half* places(Room& room, std::int64_t width) const { return room.take<Half>(std::int64_t(all_chunks()) * CHUNK * width); }
-    int all_chunks() const { return int(parts_of(chunks, unit / CHUNK)) * (unit / CHUNK); }  // those beyond the last are zeros
+    int all_chunks() const { return int(parts_of(chunks_, unit_ / CHUNK)) * (unit_ / CHUNK); }
+    // Where a time of a row stands in arrays of `wide` numbers a place.
+    std::ptrdiff_t at(int row, int time, int wide) const { return (std::ptrdiff_t(row) * times_ + time) * wide; }
+    int chunk_of(int row, int time) const { return row * row_chunks_ + time / CHUNK; }
+    int times_from(int time) const { return std::min(CHUNK, times_ - time); }
 
     void pack(const Matrix& matrix, Half* to, const Team& team) const {
         const int blocks = matrix.rows / LANES;
@@ -65,37 +75,40 @@ class Branch {
     void keep(Half* to, const Half* from, int width, int chunk, int rows) const {
         const Matrix matrix{from, width, true, width, rows};
         const int row = chunk * CHUNK;
-        to += std::ptrdiff_t(row / unit) * unit * width + row % unit * LANES;
+        to += std::ptrdiff_t(row / unit_) * unit_ * width + row % unit_ * LANES;
         for (int at = 0; at < width / LANES; ++at)
-            kernels.pack_halves(matrix, at, at + 1, CHUNK, to + std::ptrdiff_t(at) * (unit - CHUNK) * LANES);
+            kernels.pack_halves(matrix, at, at + 1, CHUNK, to + std::ptrdiff_t(at) * (unit_ - CHUNK) * LANES);
     }
-    // All gradients of weights, some rows at a time, by whoever is free.
+    // Some rows of a gradient of a weight: one chain in the order of the places.
+    void weight_gradient(const WeightGradient& g, int row) const {
+        const int rows = std::min(WEIGHT_ROWS, g.rows - row);
+        float* y = g.d + std::ptrdiff_t(row) * g.columns;
+        for (int at = 0; at < all_chunks() * CHUNK / unit_; ++at) {
+            const std::ptrdiff_t begin = std::ptrdiff_t(at) * unit_;
+            const Half* x = g.left + begin * g.rows + row * unit_;
+            const Product product{0, g.columns / LANES, unit_, rows, x, 0, y, g.columns, at ? y : nullptr, g.columns, nullptr};
+            kernels.product_of_packed(g.right + begin * g.columns, product);
+        }
+    }
+    // How many tasks gradients of weights are, and the one of a number.
     template <std::size_t N>
-    void weight_gradients(const WeightGradient (&all)[N]) {
-        for (int task; (task = weights_taken++) >= 0;) {
-            std::size_t at = 0;
-            while (at < N && task >= parts_of(all[at].rows, WEIGHT_ROWS)) task -= int(parts_of(all[at++].rows, WEIGHT_ROWS));
-            if (at == N) return;
-            weight_gradient(all[at], task * WEIGHT_ROWS);
+    static int tasks_of(const std::array<WeightGradient, N>& all) {
+        int tasks = 0;
+        for (const WeightGradient& one : all) tasks += int(parts_of(one.rows, WEIGHT_ROWS));
+        return tasks;
+    }
+    template <std::size_t N>
+    void weight_gradients(const std::array<WeightGradient, N>& all, int task) const {
+        for (const WeightGradient& one : all) {
+            const int tasks = int(parts_of(one.rows, WEIGHT_ROWS));
+            if (task < tasks) return weight_gradient(one, task * WEIGHT_ROWS);
+            task -= tasks;
         }
     }
 
     const Kernels& kernels;
     const BlockKernels& block;
-    const int chunks, unit;
-    std::atomic<int> taken{0}, weights_taken{0};  // whoever is free takes the next: processors are not always equally fast
-
-  private:
-    void weight_gradient(const WeightGradient& g, int row) const {
-        const int rows = std::min(WEIGHT_ROWS, g.rows - row);
-        float* y = g.d + std::ptrdiff_t(row) * g.columns;
-        for (int at = 0; at < all_chunks() * CHUNK / unit; ++at) {
-            const std::ptrdiff_t begin = std::ptrdiff_t(at) * unit;
-            const Half* x = g.left + begin * g.rows + row * unit;
-            const Product product{0, g.columns / LANES, unit, rows, x, 0, y, g.columns, at ? y : nullptr, g.columns, nullptr};
-            kernels.product_of_packed(g.right + begin * g.columns, product);
-        }
-    }
+    const int rows_, times_, row_chunks_, chunks_, unit_;
 };
 
 }  // namespace escriba

@@ -221,26 +221,35 @@ def mlp(dice: Dice, _dtype: torch.dtype, B: int, T: int, _H: int) -> str:
 def mixer(dice: Dice, _dtype: torch.dtype, B: int, T: int, _H: int) -> str:
     """The first branch, whole, which there is in bfloat16 alone; with a branch before it or none."""
     H, K = 64 * int(dice.integers(1, 4)), random_size(dice, 6)
+    M = 64 * int(dice.integers(4))
     products = [leaf(dice, 2 * H, H) / H**0.5, leaf(dice, 2 * H, H) / H**0.5, leaf(dice, H, H) / H**0.5]
+    of_mlp = [leaf(dice, H), leaf(dice, 2 * M, H) / H**0.5, leaf(dice, H, M) / M**0.5] if M else []
     arrays = [leaf(dice, H), products[0], leaf(dice, H, K), leaf(dice, H), products[1], leaf(dice, 2 * H), products[2]]
     states = [leaf(dice, B, K - 1, H), leaf(dice, B, H)]
     share, seed = float(dice.choice([0.0, 0.0, 0.3, 0.95])), int(dice.integers(2**62))
     before = [leaf(dice, B, T, H)] if dice.random() < 0.7 else []
 
     def known(x: Tensor, *others: Tensor) -> object:
-        norm, up, taps, bias, ih, bias_ih, out, tail, h, *branch = others
+        norm, up, taps, bias, ih, bias_ih, out, tail, h, *others = others
+        branch = others[len(of_mlp) :]
         kept = fused.dropped(torch.ones_like(x), share, seed).detach()
         sums, u = plain.add_norm(x, branch[0] * kept if branch else None, norm)
         v, g = (u @ up.T).chunk(2, -1)
         y, last = plain.gated_scan(plain.causal_conv(v, tail, taps, bias) @ ih.T, bias_ih, h, g)
-        return sums, y @ out.T, last, torch.cat([tail, v], 1)[:, T:]
+        result = y @ out.T
+        if of_mlp:
+            kept = fused.dropped(torch.ones_like(x), share, seed + 1).detach()
+            sums, u = plain.add_norm(sums, result * kept, others[0])
+            result = plain.gated(u @ others[1].T) @ others[2].T
+        return sums, result, last, torch.cat([tail, v], 1)[:, T:]
 
     def native(x: Tensor, *others: Tensor) -> object:
-        weights, tail, h, branch = fused_mixer.MixerWeights(*others[:7]), others[7], others[8], others[9] if before else None
-        return fused_mixer.add_norm_mixer(x, branch, weights, tail, h, share, seed)
+        weights, (tail, h), branch = fused_mixer.MixerWeights(*others[:7]), others[7:9], others[-1] if before else None
+        mlp = fused_mlp.MlpWeights(*others[9:12]) if of_mlp else None
+        return fused_mixer.add_norm_mixer(x, branch, weights, tail, h, share, (seed, seed + 1), mlp)
 
-    return f" H {H} K {K} dropped {share} branch {bool(before)}" + both(
-        dice, torch.bfloat16, native, known, [leaf(dice, B, T, H), *arrays, *states], before
+    return f" H {H} K {K} M {M} dropped {share} branch {bool(before)}" + both(
+        dice, torch.bfloat16, native, known, [leaf(dice, B, T, H), *arrays, *states, *of_mlp], before
     )
 
 

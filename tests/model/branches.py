@@ -20,11 +20,12 @@ from escriba.model.language_model import LanguageModel
 __all__ = ["assert_learns", "assert_near", "numbers_of", "results"]
 
 
-def numbers_of(sizes: Sequence[tuple[int, ...]], norm: int, matrices: Sequence[int]) -> list[Tensor]:
-    """Numbers that bfloat16 has; those of the norm near one, those of matrices such that products are as large as what they are of."""
+def numbers_of(sizes: Sequence[tuple[int, ...]], norms: Sequence[int], matrices: Sequence[int]) -> list[Tensor]:
+    """Numbers that bfloat16 has; those of norms near one, those of matrices such that products are as large as what they are of."""
     random = torch.Generator().manual_seed(4)
     found = [torch.randn(size, generator=random) for size in sizes]
-    found[norm] = 1.0 + 0.2 * found[norm]
+    for at in norms:
+        found[at] = 1.0 + 0.2 * found[at]
     for at in matrices:
         found[at] = found[at] / sizes[at][1] ** 0.5
     return [one.bfloat16().float() for one in found]
@@ -70,10 +71,10 @@ def assert_learns(patch: pytest.MonkeyPatch, module: ModuleType, name: str, uses
     assert met[-1] < 0.9 * met[0]
 
 
-def learn(**options: Any) -> list[float]:
+def learn(cell: str = "mingru", **options: Any) -> list[float]:
     """The losses of twenty steps of a small stack with dropout, the state carried."""
     ids = torch.arange(33) % 9 * torch.arange(1, 5)[:, None] % 9
-    net = LanguageModel(9, cell="mingru", residual=True, embedding_dim=64, hidden_size=64, num_layers=2, dropout=0.1, **options)
+    net = LanguageModel(9, cell=cell, residual=True, embedding_dim=64, hidden_size=64, num_layers=2, dropout=0.1, **options)
     net.dropout.generator = torch.Generator().manual_seed(3)
     losses: list[float] = []
     state = None

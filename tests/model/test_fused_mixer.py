@@ -13,6 +13,7 @@ from torch import Tensor
 from escriba import _native
 from escriba.model import fused, fused_mixer, fused_mlp, plain
 from escriba.model.fused_mixer import MixerWeights
+from escriba.model.fused_mlp import MlpWeights
 
 pytestmark = pytest.mark.skipif(_native.library() is None, reason="there is no native code")
 
@@ -26,61 +27,84 @@ Mix = Callable[..., tuple[Tensor, Tensor, Tensor, Tensor]]
 
 @pytest.fixture(params=SHAPES.values(), ids=SHAPES)
 def numbers(request: pytest.FixtureRequest) -> list[Tensor]:
-    """Stream, branch, the weights, tail and state; then the gradients of the four that come out."""
+    """Stream, branch, the weights, tail and state; the weights of the second branch; then the gradients of the four that come out."""
     B, T, H, K = request.param
     sizes = [(B, T, H), (B, T, H), (H,), (2 * H, H), (H, K), (H,), (2 * H, H), (2 * H,), (H, H), (B, K - 1, H), (B, H)]
-    return numbers_of([*sizes, (B, T, H), (B, T, H), (B, H), (B, K - 1, H)], norm=2, matrices=(3, 6, 8))
+    of_mlp = [(H,), (4 * H, H), (H, 2 * H)]
+    return numbers_of([*sizes, *of_mlp, (B, T, H), (B, T, H), (B, H), (B, K - 1, H)], norms=(2, 11), matrices=(3, 6, 8, 12, 13))
 
 
 def in_pieces(
-    x: Tensor, branch: Tensor | None, weights: MixerWeights, tail: Tensor, h: Tensor, dropout: float = 0.0, seed: int = 0
+    x: Tensor,
+    branch: Tensor | None,
+    weights: MixerWeights,
+    tail: Tensor,
+    h: Tensor,
+    dropout: float = 0.0,
+    seeds: tuple[int, int] = (0, 0),
+    mlp: MlpWeights | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The same by the pieces of `fused`, or in float64 by the plain ones."""
     forms, linear = plain if x.dtype == torch.float64 else fused, torch.nn.functional.linear
-    sums, u = forms.add_norm(x, branch, weights.norm, dropout, seed)
+    sums, u = forms.add_norm(x, branch, weights.norm, dropout, seeds[0])
     v, g = linear(u, weights.weight_in).chunk(2, -1)
     before, T = weights.conv_weight.shape[1] - 1, x.shape[1]
     after = torch.cat([tail[:, T:], v[:, max(0, T - before) :].to(tail.dtype)], 1) if before else tail
     products = linear(forms.causal_conv(v, tail, weights.conv_weight, weights.conv_bias), weights.weight_ih)
     y, last = forms.gated_scan(products, weights.bias, h, g)
-    return sums, linear(y, weights.weight_out), last, after
+    out = linear(y, weights.weight_out)
+    if mlp is not None:
+        sums, u = forms.add_norm(sums, out, mlp.norm, dropout, seeds[1])
+        out = linear(forms.gated(linear(u, mlp.up)), mlp.down)
+    return sums, out, last, after
 
 
-def all_of(function: Mix, numbers: list[Tensor], *options: Any, wanted: Sequence[int] = range(4), branch: bool = True) -> list[Tensor]:
+def all_of(
+    function: Mix,
+    numbers: list[Tensor],
+    *options: Any,
+    wanted: Sequence[int] = range(4),
+    branch: bool = True,
+    mlp: bool = False,
+) -> list[Tensor]:
     """What comes out, and the gradients of what goes in."""
     stored = numbers[1] if numbers[1].dtype == torch.float64 else numbers[1].bfloat16()
+    of_mlp = numbers[11:14] if mlp else []
 
     def form(x: Tensor, branch: Tensor | None, *others: Tensor) -> Sequence[Tensor]:
-        return function(x, branch, MixerWeights(*others[:7]), *others[7:], *options)
+        settings = options or (0.0, (0, 0))
+        return function(x, branch, MixerWeights(*others[:7]), *others[7:9], *settings, MlpWeights(*others[9:]) if mlp else None)
 
-    return results(form, [numbers[0], stored if branch else None, *numbers[2:11]], numbers[11:], wanted)
+    return results(form, [numbers[0], stored if branch else None, *numbers[2:11], *of_mlp], numbers[14:], wanted)
 
 
+@pytest.mark.parametrize("mlp", [False, True], ids=["alone", "and the second"])
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
-def test_the_numbers_of_its_pieces(level: str, numbers: list[Tensor], dropout: float) -> None:
+def test_the_numbers_of_its_pieces(level: str, numbers: list[Tensor], dropout: float, mlp: bool) -> None:
     """Whatever comes out, and every gradient; the same places are dropped; with a branch and with none."""
     for branch in (True, False):
-        expected = all_of(in_pieces, numbers, dropout, 9, branch=branch)
-        met = all_of(fused_mixer.add_norm_mixer, numbers, dropout, 9, branch=branch)
+        expected = all_of(in_pieces, numbers, dropout, (9, 5), branch=branch, mlp=mlp)
+        met = all_of(fused_mixer.add_norm_mixer, numbers, dropout, (9, 5), branch=branch, mlp=mlp)
         assert_near(met, expected, 0.02)
-        assert torch.equal(met[0], expected[0])
+        assert mlp or torch.equal(met[0], expected[0])
 
 
 @pytest.mark.parametrize("wanted", [range(4), [0], [1], [2], [3]], ids=["all", "sum", "branch", "state", "tail"])
-def test_the_numbers_of_float64(level: str, numbers: list[Tensor], wanted: Sequence[int]) -> None:
+@pytest.mark.parametrize("mlp", [False, True], ids=["alone", "and the second"])
+def test_the_numbers_of_float64(level: str, numbers: list[Tensor], wanted: Sequence[int], mlp: bool) -> None:
     """As near as bfloat16 is, whichever gradient comes back; exactly none where nothing comes back."""
     if wanted == [3] and numbers[9].numel() == 0:
         pytest.skip("there is no tail")
-    exact = all_of(in_pieces, [one.double() for one in numbers], wanted=wanted)
-    assert_near(all_of(fused_mixer.add_norm_mixer, numbers, wanted=wanted), exact, 0.03)
+    exact = all_of(in_pieces, [one.double() for one in numbers], wanted=wanted, mlp=mlp)
+    assert_near(all_of(fused_mixer.add_norm_mixer, numbers, wanted=wanted, mlp=mlp), exact, 0.03)
 
 
 @pytest.mark.parametrize("count", [2, 3, 7])
 def test_threads_change_no_bit(numbers: list[Tensor], count: int, threads: Callable[[int], None]) -> None:
     """Whoever makes a part, it is made in one order."""
-    alone = all_of(fused_mixer.add_norm_mixer, numbers, 0.2, 5)
+    alone = all_of(fused_mixer.add_norm_mixer, numbers, 0.2, (5, 6), mlp=True)
     threads(count)
-    for one, other in zip(alone, all_of(fused_mixer.add_norm_mixer, numbers, 0.2, 5), strict=True):
+    for one, other in zip(alone, all_of(fused_mixer.add_norm_mixer, numbers, 0.2, (5, 6), mlp=True), strict=True):
         assert torch.equal(one, other)
 
 
@@ -89,7 +113,7 @@ def test_a_row_knows_no_other(numbers: list[Tensor]) -> None:
     if min(numbers[0].shape[:2]) < 2:
         pytest.skip("there is one place")
     numbers[0][0, 1, 3] = float("nan")
-    _, out, last, _ = all_of(fused_mixer.add_norm_mixer, numbers)[:4]
+    _, out, last, _ = all_of(fused_mixer.add_norm_mixer, numbers, mlp=True)[:4]
     assert not out[1:].isnan().any()
     assert not out[0, 0].isnan().any()
     assert out[0, 1].isnan().all()

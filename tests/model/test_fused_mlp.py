@@ -25,7 +25,7 @@ SHAPES = {
 def numbers(request: pytest.FixtureRequest) -> list[Tensor]:
     """Stream, branch, norm, both weights; and the gradients of what comes out."""
     B, T, H, M = request.param
-    return numbers_of([(B, T, H), (B, T, H), (H,), (2 * M, H), (H, M), (B, T, H), (B, T, H)], norm=2, matrices=(3, 4))
+    return numbers_of([(B, T, H), (B, T, H), (H,), (2 * M, H), (H, M), (B, T, H), (B, T, H)], norms=(2,), matrices=(3, 4))
 
 
 Branch = Callable[..., tuple[Tensor, Tensor]]
@@ -109,4 +109,4 @@ def test_where_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_network_learns_as_with_the_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Twenty equal steps of a stack with dropout, the state carried, end in the same losses, to one in fifty."""
-    assert_learns(monkeypatch, fused_mlp, "add_norm_mlp", 40)
+    assert_learns(monkeypatch, fused_mlp, "add_norm_mlp", 40, cell="gru")

@@ -1,19 +1,32 @@
 """The residual block's elementwise work in learning, as the library does it: its records, and the call that hands one over.
 
 It knows nothing of tensors or gradients: addresses go in, and are written to. What each field says stands in native/train_block.h, of
-`Mlp` and `Mixer` in native/train_mlp.cpp and train_mixer.cpp.
+`Mlp` and `Mixer` in native/train_mlp.h and train_mixer.h.
 """
 
 from __future__ import annotations
 
 import ctypes
 
+from escriba._native import level_number
 from escriba._native.records import CHANCE, arrays, call, function, wholes
 
 __all__ = [
-    "ROWS_A_TASK", "TIMES_A_MARK", "AddNorm", "Branch", "CausalConv", "Drop", "Gate", "GatedScan", "Mixer", "Mlp", "Record", "add_up",
-    "branch", "branch_room", "work",
-]  # fmt: skip
+    "ROWS_A_TASK",
+    "TIMES_A_MARK",
+    "AddNorm",
+    "CausalConv",
+    "Drop",
+    "Gate",
+    "GatedScan",
+    "Mixer",
+    "Mlp",
+    "Record",
+    "add_up",
+    "branches",
+    "branches_room",
+    "work",
+]
 
 ROWS_A_TASK = 64
 TIMES_A_MARK = 16
@@ -84,10 +97,10 @@ class Mlp(ctypes.Structure):
     """The second branch of a block, whole."""
 
     _fields_ = (
-        *wholes("threads rows width inner"),
+        *wholes("rows times width inner"),
         *CHANCE,
         *arrays("x branch norm up down sum m out"),
-        *arrays("d_sum d_out d_x d_branch d_norm d_up d_down room"),
+        *arrays("d_sum d_out d_x d_branch d_norm d_up d_down"),
     )
 
 
@@ -95,10 +108,10 @@ class Mixer(ctypes.Structure):
     """The first branch of a block with mingru, whole."""
 
     _fields_ = (
-        *wholes("threads rows times width taps"),
+        *wholes("rows times width taps"),
         *CHANCE,
         *arrays("x branch norm in_ conv conv_bias tail ih bias start out_weight sum vg c p y marks last out"),
-        *arrays("d_sum d_last d_tail_after d_out d_x d_branch d_norm d_in d_conv d_tail d_ih d_bias d_start d_out_weight room"),
+        *arrays("d_sum d_last d_tail_after d_out d_x d_branch d_norm d_in d_conv d_tail d_ih d_bias d_start d_out_weight"),
     )
 
 
@@ -123,16 +136,25 @@ def add_up(parts: int, many: int, width: int, total: int, *, doubles: bool) -> N
     function("escriba_block_add_up")(int(doubles), addresses[0], ctypes.c_int64(many), ctypes.c_int64(width), addresses[1])
 
 
-Branch = Mlp | Mixer
-
-
-def branch_room(record: Branch, *, backward: bool) -> int:
-    """How many bytes of memory `branch` needs beside its arrays, at a multiple of 64."""
+def branches_room(mixer: Mixer | None, mlp: Mlp | None, threads: int, *, backward: bool) -> int:
+    """How many bytes of memory `branches` needs beside its arrays, at a multiple of 64."""
     size = ctypes.c_int64()
-    function(f"escriba_{type(record).__name__.lower()}_room")(ctypes.byref(record), int(backward), ctypes.byref(size))
+    function("escriba_branches_room")(threads, _reference(mixer), _reference(mlp), int(backward), ctypes.byref(size))
     return size.value
 
 
-def branch(record: Branch, *, backward: bool) -> None:
-    """Does a branch, or its gradients."""
-    call(f"escriba_{type(record).__name__.lower()}{'_back' if backward else ''}", record)
+def branches(mixer: Mixer | None, mlp: Mlp | None, threads: int, room: int, *, backward: bool) -> None:
+    """Does one branch, or the first and then the second, or their gradients.
+
+    Args:
+        mixer: the first branch, or None.
+        mlp: the second, or None; after the first it needs no x, branch, d_x and d_branch, and the first no out and d_out.
+        threads: the most that it may use.
+        room: address of so many bytes as `branches_room` says.
+        backward: the gradients.
+    """
+    function("escriba_branches")(level_number(), threads, _reference(mixer), _reference(mlp), int(backward), ctypes.c_void_p(room))
+
+
+def _reference(record: ctypes.Structure | None) -> object:
+    return None if record is None else ctypes.byref(record)

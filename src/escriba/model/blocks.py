@@ -87,28 +87,41 @@ class Block(Layer):
             The stream, what is still to be added to it, and the state after the last symbol.
         """
         forms = fused if fused.usable(x_BTH) else plain
+        mlp = None
+        if self.has_mlp and fused_mlp.suits(x_BTH, self.weight_down):
+            mlp = fused_mlp.MlpWeights(self.mlp_norm, self.weight_up, self.weight_down)
         if isinstance(self.cell, MingruLayer) and self.has_conv and fused_mixer.suits(x_BTH, self.weight_out):
-            x_BTH, branch_BTH, state = self.mix(x_BTH, branch_BTH, self.cell, state, dropout, seeds[0])
+            x_BTH, branch_BTH, state = self.mix(x_BTH, branch_BTH, self.cell, state, dropout, seeds, mlp)
+            if mlp is not None:
+                return x_BTH, branch_BTH, state
         else:
             x_BTH, branch_BTH, state = self.mix_in_pieces(x_BTH, branch_BTH, state, dropout, seeds[0])
-        if self.has_mlp and fused_mlp.suits(x_BTH, self.weight_down):
-            weights = self.mlp_norm, self.weight_up, self.weight_down
-            x_BTH, branch_BTH = fused_mlp.add_norm_mlp(x_BTH, branch_BTH, *weights, dropout, seeds[1])
+        if mlp is not None:
+            x_BTH, branch_BTH = fused_mlp.add_norm_mlp(x_BTH, branch_BTH, *mlp, dropout, seeds[1])
         elif self.has_mlp:
             x_BTH, u_BTH = forms.add_norm(x_BTH, branch_BTH, self.mlp_norm, dropout, seeds[1])
             branch_BTH = nn.functional.linear(forms.gated(nn.functional.linear(u_BTH, self.weight_up)), self.weight_down)
         return x_BTH, branch_BTH, state
 
     def mix(
-        self, x_BTH: Tensor, branch_BTH: Tensor | None, cell: MingruLayer, state: LayerState, dropout: float, seed: int
+        self,
+        x_BTH: Tensor,
+        branch_BTH: Tensor | None,
+        cell: MingruLayer,
+        state: LayerState,
+        dropout: float,
+        seeds: Sequence[int],
+        mlp: fused_mlp.MlpWeights | None,
     ) -> tuple[Tensor, Tensor, LayerState]:
-        """The first branch in one piece of native code: the stream, what is still to be added to it, and the state."""
+        """The first branch, and with weights the second, in one piece of native code: the stream, what is still to be added, the state."""
         weights = fused_mixer.MixerWeights(
             self.norm, self.weight_in, self.conv_weight, self.conv_bias, cell.weight_ih, cell.input_bias(), self.weight_out
         )
         tail_BK = state[-1] if self.seen > 1 else x_BTH.new_empty(len(x_BTH), 0)
         tail_BKH = tail_BK.reshape(len(x_BTH), self.seen - 1, self.hidden_size)
-        x_BTH, branch_BTH, h_BH, tail_BKH = fused_mixer.add_norm_mixer(x_BTH, branch_BTH, weights, tail_BKH, state[0], dropout, seed)
+        x_BTH, branch_BTH, h_BH, tail_BKH = fused_mixer.add_norm_mixer(
+            x_BTH, branch_BTH, weights, tail_BKH, state[0], dropout, (seeds[0], seeds[1]), mlp
+        )
         return x_BTH, branch_BTH, (h_BH, tail_BKH.flatten(1))[: len(state)]
 
     def mix_in_pieces(

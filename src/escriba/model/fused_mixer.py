@@ -1,4 +1,4 @@
-"""The first branch of a residual block with mingru on a processor in bfloat16, as one piece of native code.
+"""The first branch of a residual block with mingru on a processor in bfloat16, and the second after it, as one piece of native code.
 
 `fused` does the same in pieces, between which everything goes through memory. It knows nothing of layers or settings: tensors in, tensors
 out. The stream, states and all sums are float32.
@@ -17,6 +17,7 @@ from torch.autograd.function import once_differentiable
 from escriba._native import block
 from escriba.model import fused_mlp
 from escriba.model.fused import summed
+from escriba.model.fused_mlp import MlpWeights
 from escriba.model.memory import address
 
 __all__ = ["MixerWeights", "add_norm_mixer", "suits"]
@@ -42,9 +43,16 @@ def suits(x_BTH: Tensor, weight_out_HH: Tensor) -> bool:
 
 
 def add_norm_mixer(
-    x_BTH: Tensor, branch_BTH: Grad, weights: MixerWeights, tail_BKH: Tensor, h_BH: Tensor, dropout: float = 0.0, seed: int = 0
+    x_BTH: Tensor,
+    branch_BTH: Grad,
+    weights: MixerWeights,
+    tail_BKH: Tensor,
+    h_BH: Tensor,
+    dropout: float = 0.0,
+    seeds: tuple[int, int] = (0, 0),
+    mlp: MlpWeights | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """x' = x + dropped(branch); u = rms(x') norm; v, g = W_in u; h = mingru(conv(v)); y = W_out (h silu(g)).
+    """x' = x + dropped(branch); u = rms(x') norm; v, g = W_in u; h = mingru(conv(v)); y = W_out (h silu(g)); then `fused_mlp.add_norm_mlp`.
 
     Source: De et al. 2024 (the branch); Feng et al. 2024 (the recurrence).
 
@@ -54,28 +62,30 @@ def add_norm_mixer(
         weights: of the branch.
         tail_BKH: the K - 1 values v before the first time.
         h_BH: the state before the first time.
-        dropout: share of the branch's numbers that are dropped.
-        seed: of which are; it alone says which, as in `fused.add_norm`.
+        dropout: share of a branch's numbers that are dropped.
+        seeds: of which are, of the branch that is given and of y before the MLP; they alone say which, as in `fused.add_norm`.
+        mlp: the weights of the second branch; None: only the first is done.
 
     Returns:
-        x'; y in bfloat16, which is still to be added to it; the last state; and the last K - 1 values v.
+        The stream; what is still to be added to it, in bfloat16; the last state; and the last K - 1 values v.
     """
     branch_BTH = None if branch_BTH is None else branch_BTH.to(torch.bfloat16)
     outputs: tuple[Tensor, Tensor, Tensor, Tensor] = AddNormMixer.apply(  # type: ignore[no-untyped-call]
-        x_BTH, branch_BTH, *weights, tail_BKH, h_BH, dropout, seed
+        x_BTH, branch_BTH, *weights, *(mlp or (None,) * 3), tail_BKH, h_BH, dropout, seeds
     )
     return outputs
 
 
 class AddNormMixer(torch.autograd.Function):
-    """`add_norm_mixer`. It keeps what its products are made of, and makes the norm and most states anew."""
+    """`add_norm_mixer`. It keeps what its products are made of, and makes the norms, the gate and most states anew."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, branch: Grad, *others: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The sum, the branch, the last state and the last values."""
-        *arrays, share, seed = others
+        *arrays, share, seeds = others
         x, branch = x.contiguous(), None if branch is None else branch.contiguous()
-        norm, weight_in, conv, conv_bias, ih, bias, weight_out, tail, h = (one.float().contiguous() for one in arrays)
+        found = [None if one is None else one.float().contiguous() for one in arrays]
+        norm, weight_in, conv, conv_bias, ih, bias, weight_out, mlp_norm, up, down, tail, h = found
         conv = conv.T.contiguous()
         B, T, H = x.shape
         sums = x if branch is None else torch.empty_like(x)
@@ -83,50 +93,55 @@ class AddNormMixer(torch.autograd.Function):
         c, y, out = (x.new_empty(B, T, H, dtype=torch.bfloat16) for _ in range(3))
         marks, last = x.new_empty(B, -(-T // block.TIMES_A_MARK), H), torch.empty_like(h)
         kept = sums, norm, weight_in, conv, conv_bias, tail, ih, bias, h, weight_out, vg, c, p, y, marks, last
-        record = mixer_record(kept, share, seed)
-        record.x, record.branch, record.out = address(x), address(branch), address(out)
-        fused_mlp.work(record, backward=False)
-        ctx.save_for_backward(*kept)
-        ctx.dropped, ctx.has_branch = (share, seed), branch is not None
+        mixer, mlp, of_mlp = mixer_record(kept, share, seeds[0]), None, ()
+        mixer.x, mixer.branch, mixer.out = address(x), address(branch), address(out)
+        if up is not None:
+            of_mlp = torch.empty_like(x), x.new_empty(B, T, len(up), dtype=torch.bfloat16), mlp_norm, up, down
+            mlp = fused_mlp.mlp_record((B, T), *of_mlp, share, seeds[1])
+            mlp.out, mixer.out = mixer.out, None
+        fused_mlp.work(mixer, mlp, backward=False)
+        ctx.save_for_backward(*kept, *of_mlp)
+        ctx.dropped, ctx.has_branch = (share, seeds), branch is not None
         ctx.set_materialize_grads(False)
-        return sums, out, last, torch.cat([tail[:, T:], vg[:, max(0, T - len(conv) + 1) :, :H].float()], 1)
+        tail_after = torch.cat([tail[:, T:], vg[:, max(0, T - len(conv) + 1) :, :H].float()], 1)
+        return of_mlp[0] if of_mlp else sums, out, last, tail_after
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_sums: Grad, d_out: Grad, d_last: Grad, d_tail_after: Grad) -> tuple[Grad, ...]:
         """The gradients of stream, branch, weights, tail and state."""
-        kept = ctx.saved_tensors
+        kept, of_mlp, (share, seeds) = ctx.saved_tensors[:16], ctx.saved_tensors[16:], ctx.dropped
         sums, _, weight_in, conv, _, tail, ih, _, h, weight_out, *_ = kept
         B, T, H = sums.shape
         d_sums, d_last, d_tail_after = (None if one is None else one.contiguous() for one in (d_sums, d_last, d_tail_after))
         d_out = torch.zeros_like(sums, dtype=torch.bfloat16) if d_out is None else d_out.contiguous()
         d_x, d_branch = torch.empty_like(sums), torch.empty_like(d_out) if ctx.has_branch else None
-        d_norm, d_conv, d_bias = (
-            sums.new_empty(B * -(-T // block.ROWS_A_TASK), H),
-            sums.new_empty(B, len(conv) + 1, H),
-            sums.new_empty(B, 2 * H),
-        )
+        parts = B * -(-T // block.ROWS_A_TASK)
+        d_norm, d_conv, d_bias = sums.new_empty(parts, H), sums.new_empty(B, len(conv) + 1, H), sums.new_empty(B, 2 * H)
         d_in, d_ih, d_weight_out, d_tail, d_h = (torch.empty_like(one) for one in (weight_in, ih, weight_out, tail, h))
-        record = mixer_record(kept, *ctx.dropped)
-        record.d_sum, record.d_last, record.d_tail_after, record.d_out = (
-            address(d_sums),
-            address(d_last),
-            address(d_tail_after),
-            address(d_out),
-        )
-        record.d_x, record.d_branch, record.d_norm = address(d_x), address(d_branch), address(d_norm)
-        record.d_in, record.d_conv, record.d_tail, record.d_ih = address(d_in), address(d_conv), address(d_tail), address(d_ih)
-        record.d_bias, record.d_start, record.d_out_weight = address(d_bias), address(d_h), address(d_weight_out)
-        fused_mlp.work(record, backward=True)
+        mixer, mlp, d_mlp = mixer_record(kept, share, seeds[0]), None, (None, None, None)
+        mixer.d_sum, mixer.d_out, mixer.d_x, mixer.d_branch = address(d_sums), address(d_out), address(d_x), address(d_branch)
+        mixer.d_last, mixer.d_tail_after, mixer.d_norm = address(d_last), address(d_tail_after), address(d_norm)
+        mixer.d_in, mixer.d_conv, mixer.d_tail, mixer.d_ih = address(d_in), address(d_conv), address(d_tail), address(d_ih)
+        mixer.d_bias, mixer.d_start, mixer.d_out_weight = address(d_bias), address(d_h), address(d_weight_out)
+        if of_mlp:
+            d_mlp_norm, d_up, d_down = sums.new_empty(parts, H), torch.empty_like(of_mlp[3]), torch.empty_like(of_mlp[4])
+            mlp = fused_mlp.mlp_record((B, T), *of_mlp, share, seeds[1])
+            mlp.d_sum, mlp.d_out, mixer.d_sum, mixer.d_out = mixer.d_sum, mixer.d_out, mixer.d_x, None
+            mlp.d_norm, mlp.d_up, mlp.d_down = address(d_mlp_norm), address(d_up), address(d_down)
+        fused_mlp.work(mixer, mlp, backward=True)
+        if of_mlp:
+            d_mlp = summed(d_mlp_norm), d_up, d_down
         d_taps = summed(d_conv)
-        return d_x, d_branch, summed(d_norm), d_in, d_taps[:-1].T, d_taps[-1], d_ih, summed(d_bias), d_weight_out, d_tail, d_h, None, None
+        of_weights = summed(d_norm), d_in, d_taps[:-1].T, d_taps[-1], d_ih, summed(d_bias), d_weight_out
+        return d_x, d_branch, *of_weights, *d_mlp, d_tail, d_h, None, None
 
 
 def mixer_record(kept: tuple[Tensor, ...], share: float, seed: int) -> block.Mixer:
     """What both directions are given."""
     sums, norm, weight_in, conv, conv_bias, tail, ih, bias, h, weight_out, vg, c, p, y, marks, last = kept
     rows, times, width = sums.shape
-    record = block.Mixer(threads=torch.get_num_threads(), rows=rows, times=times, width=width, taps=len(conv), seed=seed, share=share)
+    record = block.Mixer(rows=rows, times=times, width=width, taps=len(conv), seed=seed, share=share)
     record.norm, record.in_, record.conv, record.conv_bias, record.tail = (address(one) for one in (norm, weight_in, conv, conv_bias, tail))
     record.ih, record.bias, record.start, record.out_weight = (address(one) for one in (ih, bias, h, weight_out))
     record.sum, record.vg, record.c, record.p, record.y = (address(one) for one in (sums, vg, c, p, y))

@@ -8,7 +8,7 @@ Shapes: B batch, T time, H hidden, M numbers inside.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,12 +18,20 @@ from escriba._native import block, level
 from escriba.model.fused import summed, usable
 from escriba.model.memory import address, lend_workers, scratch
 
-__all__ = ["add_norm_mlp", "suits"]
+__all__ = ["MlpWeights", "add_norm_mlp", "mlp_record", "suits", "work"]
 
 LEVEL = "avx512_bf16"
 """The level whose products of bfloat16 are as fast as PyTorch's; with AMX, PyTorch's use it for gradients too, and ours do not."""
 WHOLE = 64
 """H and M are multiples of it."""
+
+
+class MlpWeights(NamedTuple):
+    """The weights of the branch: float32, in the shapes of `weights.py`."""
+
+    norm: Tensor
+    up: Tensor
+    down: Tensor
 
 
 def suits(x_BTH: Tensor, weight_down_HM: Tensor) -> bool:
@@ -69,9 +77,9 @@ class AddNormMlp(torch.autograd.Function):
         x, branch, norm, up, down = (one.contiguous() for one in (x, branch, norm, up, down))
         m = branch.new_empty(*x.shape[:-1], len(up))
         sums, out = torch.empty_like(x), torch.empty_like(branch)
-        record = mlp_record(sums, m, norm, up, down, share, seed)
+        record = mlp_record((1, sums.numel() // len(norm)), sums, m, norm, up, down, share, seed)
         record.x, record.branch, record.out = address(x), address(branch), address(out)
-        work(record, backward=False)
+        work(None, record, backward=False)
         ctx.save_for_backward(sums, m, norm, up, down)
         ctx.dropped = share, seed
         ctx.set_materialize_grads(False)
@@ -85,24 +93,27 @@ class AddNormMlp(torch.autograd.Function):
         d_sums = None if d_sums is None else d_sums.contiguous()
         d_out = torch.zeros_like(sums, dtype=torch.bfloat16) if d_out is None else d_out.contiguous()
         d_x, d_branch, d_up, d_down = torch.empty_like(sums), torch.empty_like(d_out), torch.empty_like(up), torch.empty_like(down)
-        record = mlp_record(sums, m, norm, up, down, *ctx.dropped)
-        d_norm = sums.new_empty(-(-record.rows // block.ROWS_A_TASK), len(norm))
+        record = mlp_record((1, sums.numel() // len(norm)), sums, m, norm, up, down, *ctx.dropped)
+        d_norm = sums.new_empty(-(-record.times // block.ROWS_A_TASK), len(norm))
         record.d_sum, record.d_out, record.d_x, record.d_branch = address(d_sums), address(d_out), address(d_x), address(d_branch)
         record.d_norm, record.d_up, record.d_down = address(d_norm), address(d_up), address(d_down)
-        work(record, backward=True)
+        work(None, record, backward=True)
         return d_x, d_branch, summed(d_norm), d_up, d_down, None, None
 
 
-def mlp_record(sums: Tensor, m: Tensor, norm: Tensor, up: Tensor, down: Tensor, share: float, seed: int) -> block.Mlp:
-    """What both directions are given."""
-    width, inner = down.shape
-    record = block.Mlp(threads=torch.get_num_threads(), rows=sums.numel() // width, width=width, inner=inner, seed=seed, share=share)
+def mlp_record(
+    places: tuple[int, int], sums: Tensor, m: Tensor, norm: Tensor, up: Tensor, down: Tensor, share: float, seed: int
+) -> block.Mlp:
+    """What both directions are given; the places are rows of times."""
+    (rows, times), (width, inner) = places, down.shape
+    record = block.Mlp(rows=rows, times=times, width=width, inner=inner, seed=seed, share=share)
     record.norm, record.up, record.down, record.sum, record.m = (address(one) for one in (norm, up, down, sums, m))
     return record
 
 
-def work(record: block.Branch, *, backward: bool) -> None:
-    """Does a branch, with room for what only the work itself needs."""
+def work(mixer: block.Mixer | None, mlp: block.Mlp | None, *, backward: bool) -> None:
+    """Does one or both branches, with room for what only the work itself needs."""
     lend_workers()
-    record.room = scratch(block.branch_room(record, backward=backward))
-    block.branch(record, backward=backward)
+    threads = torch.get_num_threads()
+    room = scratch(block.branches_room(mixer, mlp, threads, backward=backward))
+    block.branches(mixer, mlp, threads, room, backward=backward)

@@ -1,0 +1,216 @@
+// The first branch of a residual block with mingru in learning: norm, product, convolution, product, scan with its gate, product, and all of
+// their gradients, with products of bfloat16 and sums of float32. A row goes through all of it before the next, so that most of what stands
+// between is still near.
+//
+// u = norm(x + dropped(branch)); v, g = in u; c = conv(v); y = scan(ih c) silu(g); out = out_weight y. It knows nothing of threads, nor of
+// what comes after it.
+#pragma once
+#include "train_branch.h"
+
+namespace escriba {
+
+// Arrays lie together. `width` is a multiple of 64. Fields are 8 bytes wide, so that other languages can write them.
+struct Mixer {
+    std::int64_t rows, times, width, taps;
+    std::uint64_t seed;          // of what is dropped of the branch
+    double share;
+    const float* x;              // (rows, times, width)
+    const Half* branch;          // the same, or null: sum is x, and is not written
+    const float* norm;           // (width)
+    const float* in;             // (2 width, width)
+    const float* conv;           // (taps, width)
+    const float* conv_bias;      // (width)
+    const float* tail;           // (rows, taps - 1, width): v before the first time
+    const float* ih;             // (2 width, width)
+    const float* bias;           // (2 width)
+    const float* start;          // (rows, width): h before the first time
+    const float* out_weight;     // (width, width)
+    float* sum;                  // (rows, times, width); backward reads it and the next five
+    Half* vg;                    // (rows, times, 2 width)
+    Half* c;                     // (rows, times, width)
+    Half* p;                     // (rows, times, 2 width)
+    Half* y;                     // (rows, times, width)
+    float* marks;                // (rows, parts of TIMES_A_MARK times, width)
+    float* last;                 // (rows, width)
+    Half* out;                   // (rows, times, width), or null where the second branch comes after it
+    const float* d_sum;          // or null: zeros; so the next two
+    const float* d_last;
+    const float* d_tail_after;   // (rows, taps - 1, width): of the v that are the tail of what comes next
+    const Half* d_out;           // or null likewise
+    float* d_x;
+    Half* d_branch;              // or null
+    float* d_norm;               // (rows, parts of ROWS_A_TASK times, width)
+    float* d_in;
+    float* d_conv;               // (rows, taps + 1, width): of the weight, then of the bias
+    float* d_tail;
+    float* d_ih;
+    float* d_bias;               // (rows, 2 width)
+    float* d_start;
+    float* d_out_weight;
+};
+
+class MixerWork : public Branch {
+  public:
+    // What one thread needs for itself.
+    struct Bench {
+        Half *u, *d_y, *d_p, *d_c, *d_vg;
+        float *sums, *inverse;
+        Bench(Room& room, const Mixer& a, bool backward) {
+            const std::int64_t all = backward ? a.times * a.width : 0;
+            u = room.take<Half>(CHUNK * a.width);
+            d_y = room.take<Half>(all);
+            d_p = room.take<Half>(2 * all);
+            d_c = room.take<Half>(all);
+            d_vg = room.take<Half>(2 * all);
+            sums = room.take<float>(CHUNK * 2 * a.width);
+            inverse = room.take<float>(CHUNK);
+        }
+    };
+
+    MixerWork(const Kernels& kernels, const Mixer& a, bool backward, Room& room)
+        : Branch(kernels, a.rows, a.times), a_(a), width_(int(a.width)), backward_(backward) {
+        in_ = room.take<Half>(2 * a.width * a.width);
+        ih_ = room.take<Half>(2 * a.width * a.width);
+        out_ = room.take<Half>(a.width * a.width);
+        if (!backward) return;
+        u_ = places(room, a.width), d_vg_ = places(room, 2 * a.width), c_ = places(room, a.width);
+        d_p_ = places(room, 2 * a.width), y_ = places(room, a.width), d_out_ = places(room, a.width);
+    }
+    Bench bench(Room& room) const { return Bench(room, a_, backward_); }
+
+    void pack_weights(const Team& team) const {
+        const int one = width_, two = 2 * width_;
+        pack(backward_ ? Matrix{a_.in, one, true, one, two} : Matrix{a_.in, one, false, two, one}, in_, team);
+        pack(backward_ ? Matrix{a_.ih, one, true, one, two} : Matrix{a_.ih, one, false, two, one}, ih_, team);
+        pack(Matrix{a_.out_weight, one, backward_, one, one}, out_, team);
+    }
+
+    // A row; `out` is that of its first place, as so is `d_out`.
+    void forward(const Bench& bench, int row, Half* out) const {
+        const int blocks = width_ / LANES;
+        each_chunk([&](int time, int n) {
+            AddNorm norm = norm_of(bench, row, time, n);
+            norm.x = a_.x + at(row, time, width_), norm.branch = a_.branch ? a_.branch + at(row, time, width_) : nullptr;
+            block.add_norm(norm, 0, 1);
+            multiply(in_, width_, 2 * blocks, bench.u, n, bench.sums, a_.vg + at(row, time, 2 * width_));
+        });
+        const CausalConv conv = conv_of(row);
+        block.causal_conv(conv, 0, conv.tasks());
+        each_chunk([&](int time, int n) {
+            multiply(ih_, width_, 2 * blocks, a_.c + at(row, time, width_), n, bench.sums, a_.p + at(row, time, 2 * width_));
+        });
+        const GatedScan scan = scan_of(row);
+        block.gated_scan(scan, 0, scan.tasks());
+        each_chunk([&](int time, int n) {
+            multiply(out_, width_, blocks, a_.y + at(row, time, width_), n, bench.sums, out + at(0, time, width_));
+        });
+    }
+
+    void backward(const Bench& bench, int row, const Half* d_out) const {
+        const int blocks = width_ / LANES, before = int(a_.taps) - 1;
+        const std::ptrdiff_t of_row = std::ptrdiff_t(row) * width_;
+        each_chunk([&](int time, int n) {
+            multiply(out_, width_, blocks, d_out + at(0, time, width_), n, bench.sums, bench.d_y + at(0, time, width_));
+        });
+        GatedScan scan = scan_of(row);
+        scan.d_y = bench.d_y, scan.d_last = a_.d_last ? a_.d_last + of_row : nullptr, scan.d_p = bench.d_p;
+        scan.d_start = a_.d_start + of_row, scan.d_g = bench.d_vg + width_, scan.d_g_time = 2 * width_;
+        scan.d_parts = a_.d_bias + 2 * of_row;
+        block.gated_scan_back(scan, 0, scan.tasks());
+        each_chunk([&](int time, int n) {
+            multiply(ih_, 2 * width_, blocks, bench.d_p + at(0, time, 2 * width_), n, bench.sums, bench.d_c + at(0, time, width_));
+        });
+        CausalConv conv = conv_of(row);
+        conv.d_c = bench.d_c, conv.d_v = bench.d_vg, conv.d_v_time = 2 * width_;
+        conv.d_tail = a_.d_tail + of_row * before, conv.d_parts = a_.d_conv + of_row * (a_.taps + 1);
+        block.causal_conv_back(conv, 0, conv.tasks());
+        if (a_.d_tail_after) add_tail(bench, a_.d_tail_after + of_row * before, a_.d_tail + of_row * before);
+        each_chunk([&](int time, int n) {
+            AddNorm norm = norm_of(bench, row, time, n);
+            norm.x = norm.sum;
+            block.add_norm(norm, 0, 1);
+            keep_chunk(bench, row, time, d_out + at(0, time, width_), chunk_of(row, time), n);
+            multiply(in_, 2 * width_, blocks, bench.d_vg + at(0, time, 2 * width_), n, bench.sums, bench.u);
+            norm.d_normed = bench.u, norm.d_sum = a_.d_sum ? a_.d_sum + at(row, time, width_) : nullptr;
+            norm.d_x = a_.d_x + at(row, time, width_), norm.d_branch = a_.d_branch ? a_.d_branch + at(row, time, width_) : nullptr;
+            norm.d_parts = a_.d_norm + std::ptrdiff_t(chunk_of(row, time)) * width_;
+            block.add_norm_back(norm, 0, 1);
+        });
+    }
+
+    void zeros_beyond(const Bench& bench) const {
+        for (int chunk = chunks_; chunk < all_chunks(); ++chunk) keep_chunk(bench, 0, 0, a_.y, chunk, 0);
+    }
+    int weight_tasks() const { return tasks_of(gradients()); }
+    void weight_gradients(int task) const { Branch::weight_gradients(gradients(), task); }
+
+  private:
+    std::array<WeightGradient, 3> gradients() const {
+        const int one = width_, two = 2 * width_;
+        return {{{d_vg_, two, u_, one, a_.d_in}, {d_p_, two, c_, one, a_.d_ih}, {d_out_, one, y_, one, a_.d_out_weight}}};
+    }
+    template <class Work>
+    void each_chunk(Work&& work) const {
+        for (int time = 0; time < times_; time += CHUNK) work(time, times_from(time));
+    }
+    AddNorm norm_of(const Bench& bench, int row, int time, int n) const {
+        AddNorm record{};
+        record.bf16 = 1, record.rows = n, record.width = width_, record.before = at(row, time, 1);
+        record.seed = a_.seed, record.share = a_.share, record.weight = a_.norm;
+        record.sum = a_.sum + at(row, time, width_), record.normed = bench.u, record.inverse = bench.inverse;
+        return record;
+    }
+    CausalConv conv_of(int row) const {
+        CausalConv record{};
+        record.bf16 = 1, record.rows = 1, record.times = times_, record.width = width_, record.taps = a_.taps;
+        record.v = a_.vg + at(row, 0, 2 * width_), record.v_time = 2 * width_;
+        record.tail = a_.tail + std::ptrdiff_t(row) * (a_.taps - 1) * width_, record.weight = a_.conv, record.bias = a_.conv_bias;
+        record.c = a_.c + at(row, 0, width_);
+        return record;
+    }
+    GatedScan scan_of(int row) const {
+        GatedScan record{};
+        record.bf16 = 1, record.rows = 1, record.times = times_, record.width = width_;
+        record.p = a_.p + at(row, 0, 2 * width_), record.p_time = 2 * width_, record.bias = a_.bias;
+        record.g = a_.vg + at(row, 0, 2 * width_) + width_, record.g_time = 2 * width_;
+        record.start = a_.start + std::ptrdiff_t(row) * width_, record.y = a_.y + at(row, 0, width_);
+        record.last = a_.last + std::ptrdiff_t(row) * width_;
+        record.marks = a_.marks + row * parts_of(times_, TIMES_A_MARK) * width_;
+        return record;
+    }
+
+    // What the tail that this row leaves behind asks for: of its last v, or, where it is shorter, of the tail that it was given.
+    void add_tail(const Bench& bench, const float* d_after, float* d_tail) const {
+        const int before = int(a_.taps) - 1;
+        for (int j = 0; j < before; ++j) {
+            const int time = times_ - before + j;
+            const float* from = d_after + std::ptrdiff_t(j) * width_;
+            if (time < 0) {
+                float* to = d_tail + std::ptrdiff_t(before + time) * width_;
+                for (int i = 0; i < width_; ++i) to[i] += from[i];
+                continue;
+            }
+            Half* to = bench.d_vg + at(0, time, 2 * width_);
+            kernels.from_bf16(to, bench.sums, width_);
+            for (int i = 0; i < width_; ++i) bench.sums[i] += from[i];
+            kernels.to_bf16(bench.sums, to, width_);
+        }
+    }
+
+    void keep_chunk(const Bench& bench, int row, int time, const Half* d_out, int chunk, int n) const {
+        keep(u_, bench.u, width_, chunk, n);
+        keep(d_vg_, bench.d_vg + at(0, time, 2 * width_), 2 * width_, chunk, n);
+        keep(c_, a_.c + at(row, time, width_), width_, chunk, n);
+        keep(d_p_, bench.d_p + at(0, time, 2 * width_), 2 * width_, chunk, n);
+        keep(y_, a_.y + at(row, time, width_), width_, chunk, n);
+        keep(d_out_, d_out, width_, chunk, n);
+    }
+
+    const Mixer& a_;
+    const int width_;
+    const bool backward_;
+    Half *in_, *ih_, *out_;
+    Half *u_ = nullptr, *d_vg_ = nullptr, *c_ = nullptr, *d_p_ = nullptr, *y_ = nullptr, *d_out_ = nullptr;  // of all places, packed
+};
+
+}  // namespace escriba
