@@ -44,6 +44,12 @@ struct WeightGradient {
     float* d;
 };
 
+// Parts of a gradient, of so many numbers each, whose sum goes into the first.
+struct Parts {
+    float* first;
+    std::int64_t many, wide;
+};
+
 class Branch {
   public:
     int rows() const { return rows_; }
@@ -90,20 +96,23 @@ class Branch {
             kernels.product_of_packed(g.right + begin * g.columns, product);
         }
     }
-    // How many tasks gradients of weights are, and the one of a number.
-    template <std::size_t N>
-    static int tasks_of(const std::array<WeightGradient, N>& all) {
-        int tasks = 0;
-        for (const WeightGradient& one : all) tasks += int(parts_of(one.rows, WEIGHT_ROWS));
+    // How many tasks all gradients of weights are, and the one of a number.
+    template <std::size_t N, std::size_t M>
+    static int tasks_of(const std::array<WeightGradient, N>& matrices, const std::array<Parts, M>& vectors) {
+        int tasks = int(vectors.size());
+        for (const WeightGradient& one : matrices) tasks += int(parts_of(one.rows, WEIGHT_ROWS));
         return tasks;
     }
-    template <std::size_t N>
-    void weight_gradients(const std::array<WeightGradient, N>& all, int task) const {
-        for (const WeightGradient& one : all) {
+    template <std::size_t N, std::size_t M>
+    void do_task(const std::array<WeightGradient, N>& matrices, const std::array<Parts, M>& vectors, int task) const {
+        for (const WeightGradient& one : matrices) {
             const int tasks = int(parts_of(one.rows, WEIGHT_ROWS));
             if (task < tasks) return weight_gradient(one, task * WEIGHT_ROWS);
             task -= tasks;
         }
+        const Parts& parts = vectors[std::size_t(task)];
+        for (std::int64_t part = 1; part < parts.many; ++part)
+            for (std::int64_t i = 0; i < parts.wide; ++i) parts.first[i] += parts.first[part * parts.wide + i];
     }
 
     const Kernels& kernels;

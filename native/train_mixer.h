@@ -32,14 +32,15 @@ struct Mixer {
     Half* y;                     // (rows, times, width)
     float* marks;                // (rows, parts of TIMES_A_MARK times, width)
     float* last;                 // (rows, width)
+    float* tail_after;           // (rows, taps - 1, width): the v that are the tail of what comes next
     Half* out;                   // (rows, times, width), or null where the second branch comes after it
     const float* d_sum;          // or null: zeros; so the next two
     const float* d_last;
-    const float* d_tail_after;   // (rows, taps - 1, width): of the v that are the tail of what comes next
+    const float* d_tail_after;
     const Half* d_out;           // or null likewise
     float* d_x;
     Half* d_branch;              // or null
-    float* d_norm;               // (rows, parts of ROWS_A_TASK times, width)
+    float* d_norm;               // (rows, parts of ROWS_A_TASK times, width); of it and the next two, the first is the whole in the end
     float* d_in;
     float* d_conv;               // (rows, taps + 1, width): of the weight, then of the bias
     float* d_tail;
@@ -96,6 +97,7 @@ class MixerWork : public Branch {
         });
         const CausalConv conv = conv_of(row);
         block.causal_conv(conv, 0, conv.tasks());
+        leave_tail(row);
         each_chunk([&](int time, int n) {
             multiply(ih_, width_, 2 * blocks, a_.c + at(row, time, width_), n, bench.sums, a_.p + at(row, time, 2 * width_));
         });
@@ -141,11 +143,14 @@ class MixerWork : public Branch {
     void zeros_beyond(const Bench& bench) const {
         for (int chunk = chunks_; chunk < all_chunks(); ++chunk) keep_chunk(bench, 0, 0, a_.y, chunk, 0);
     }
-    int weight_tasks() const { return tasks_of(gradients()); }
-    void weight_gradients(int task) const { Branch::weight_gradients(gradients(), task); }
+    int weight_tasks() const { return tasks_of(matrices(), vectors()); }
+    void weight_gradients(int task) const { do_task(matrices(), vectors(), task); }
 
   private:
-    std::array<WeightGradient, 3> gradients() const {
+    std::array<Parts, 3> vectors() const {
+        return {{{a_.d_norm, chunks_, width_}, {a_.d_conv, rows_, (a_.taps + 1) * width_}, {a_.d_bias, rows_, 2 * width_}}};
+    }
+    std::array<WeightGradient, 3> matrices() const {
         const int one = width_, two = 2 * width_;
         return {{{d_vg_, two, u_, one, a_.d_in}, {d_p_, two, c_, one, a_.d_ih}, {d_out_, one, y_, one, a_.d_out_weight}}};
     }
@@ -177,6 +182,18 @@ class MixerWork : public Branch {
         record.last = a_.last + std::ptrdiff_t(row) * width_;
         record.marks = a_.marks + row * parts_of(times_, TIMES_A_MARK) * width_;
         return record;
+    }
+
+    // The last v, or, where there are fewer, the last of the tail that was given and then v.
+    void leave_tail(int row) const {
+        const int before = int(a_.taps) - 1;
+        const std::ptrdiff_t first = std::ptrdiff_t(row) * before * width_;
+        for (int j = 0; j < before; ++j) {
+            const int time = times_ - before + j;
+            float* to = a_.tail_after + first + std::ptrdiff_t(j) * width_;
+            if (time >= 0) kernels.from_bf16(a_.vg + at(row, time, 2 * width_), to, width_);
+            else std::copy_n(a_.tail + first + std::ptrdiff_t(before + time) * width_, width_, to);
+        }
     }
 
     // What the tail that this row leaves behind asks for: of its last v, or, where it is shorter, of the tail that it was given.

@@ -24,7 +24,7 @@ struct Mlp {
     const Half* d_out;
     float* d_x;
     Half* d_branch;      // or null
-    float* d_norm;       // (rows, parts of ROWS_A_TASK times, width)
+    float* d_norm;       // (rows, parts of ROWS_A_TASK times, width): the first is the whole in the end
     float* d_up;
     float* d_down;
 };
@@ -95,13 +95,14 @@ class MlpWork : public Branch {
     void zeros_beyond(const Bench& bench) const {
         for (int chunk = chunks_; chunk < all_chunks(); ++chunk) keep_chunk(bench, a_.d_out, chunk, 0);
     }
-    int weight_tasks() const { return tasks_of(gradients()); }
-    void weight_gradients(int task) const { Branch::weight_gradients(gradients(), task); }
+    int weight_tasks() const { return tasks_of(matrices(), vectors()); }
+    void weight_gradients(int task) const { do_task(matrices(), vectors(), task); }
 
   private:
-    std::array<WeightGradient, 2> gradients() const {
+    std::array<WeightGradient, 2> matrices() const {
         return {{{d_m_, 2 * inner_, u_, width_, a_.d_up}, {d_out_, width_, gated_, inner_, a_.d_down}}};
     }
+    std::array<Parts, 1> vectors() const { return {{{a_.d_norm, chunks_, width_}}}; }
     AddNorm norm_of(const Bench& bench, int row, int time, int n) const {
         AddNorm record{};
         record.bf16 = 1, record.rows = n, record.width = width_, record.before = at(row, time, 1);

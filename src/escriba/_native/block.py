@@ -110,7 +110,7 @@ class Mixer(ctypes.Structure):
     _fields_ = (
         *wholes("rows times width taps"),
         *CHANCE,
-        *arrays("x branch norm in_ conv conv_bias tail ih bias start out_weight sum vg c p y marks last out"),
+        *arrays("x branch norm in_ conv conv_bias tail ih bias start out_weight sum vg c p y marks last tail_after out"),
         *arrays("d_sum d_last d_tail_after d_out d_x d_branch d_norm d_in d_conv d_tail d_ih d_bias d_start d_out_weight"),
     )
 

@@ -16,7 +16,6 @@ from torch.autograd.function import once_differentiable
 
 from escriba._native import block
 from escriba.model import fused_mlp
-from escriba.model.fused import summed
 from escriba.model.fused_mlp import MlpWeights
 from escriba.model.memory import address
 
@@ -99,11 +98,12 @@ class AddNormMixer(torch.autograd.Function):
             of_mlp = torch.empty_like(x), x.new_empty(B, T, len(up), dtype=torch.bfloat16), mlp_norm, up, down
             mlp = fused_mlp.mlp_record((B, T), *of_mlp, share, seeds[1])
             mlp.out, mixer.out = mixer.out, None
+        tail_after = torch.empty_like(tail)
+        mixer.tail_after = address(tail_after)
         fused_mlp.work(mixer, mlp, backward=False)
         ctx.save_for_backward(*kept, *of_mlp)
         ctx.dropped, ctx.has_branch = (share, seeds), branch is not None
         ctx.set_materialize_grads(False)
-        tail_after = torch.cat([tail[:, T:], vg[:, max(0, T - len(conv) + 1) :, :H].float()], 1)
         return of_mlp[0] if of_mlp else sums, out, last, tail_after
 
     @staticmethod
@@ -131,9 +131,8 @@ class AddNormMixer(torch.autograd.Function):
             mlp.d_norm, mlp.d_up, mlp.d_down = address(d_mlp_norm), address(d_up), address(d_down)
         fused_mlp.work(mixer, mlp, backward=True)
         if of_mlp:
-            d_mlp = summed(d_mlp_norm), d_up, d_down
-        d_taps = summed(d_conv)
-        of_weights = summed(d_norm), d_in, d_taps[:-1].T, d_taps[-1], d_ih, summed(d_bias), d_weight_out
+            d_mlp = d_mlp_norm[0], d_up, d_down
+        of_weights = d_norm[0], d_in, d_conv[0, :-1].T, d_conv[0, -1], d_ih, d_bias[0], d_weight_out
         return d_x, d_branch, *of_weights, *d_mlp, d_tail, d_h, None, None
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from escriba._native import block, level
-from escriba.model.fused import summed, usable
+from escriba.model.fused import usable
 from escriba.model.memory import address, lend_workers, scratch
 
 __all__ = ["MlpWeights", "add_norm_mlp", "mlp_record", "suits", "work"]
@@ -98,7 +98,7 @@ class AddNormMlp(torch.autograd.Function):
         record.d_sum, record.d_out, record.d_x, record.d_branch = address(d_sums), address(d_out), address(d_x), address(d_branch)
         record.d_norm, record.d_up, record.d_down = address(d_norm), address(d_up), address(d_down)
         work(None, record, backward=True)
-        return d_x, d_branch, summed(d_norm), d_up, d_down, None, None
+        return d_x, d_branch, d_norm[0], d_up, d_down, None, None
 
 
 def mlp_record(
