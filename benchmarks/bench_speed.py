@@ -164,7 +164,8 @@ def losses(seeds: int, steps: int, text: Path) -> list[dict[str, Any]]:
         "import escriba, sys, json; from speed_worker import STACK, STACK_TRAIN\n"
         "m = escriba.train(sys.argv[1], steps=int(sys.argv[2]), seed=int(sys.argv[3]), out=sys.argv[4], overwrite=True, dropout=0.1, "
         "sample_length=0, precision='bf16', **STACK, **STACK_TRAIN)\n"
-        "print(json.dumps(m.score(escriba.read(sys.argv[1]).text[-100_000:]).loss_nats))"
+        "s = m.score(escriba.read(sys.argv[1]).text[-100_000:])\n"
+        "print(json.dumps(-s.log_likelihood / s.symbols))"
     )
     rows = []
     for seed in range(1, seeds + 1):
