@@ -230,8 +230,8 @@ def mixer(dice: Dice, _dtype: torch.dtype, B: int, T: int, _H: int) -> str:
     before = [leaf(dice, B, T, H)] if dice.random() < 0.7 else []
 
     def known(x: Tensor, *others: Tensor) -> object:
-        norm, up, taps, bias, ih, bias_ih, out, tail, h, *others = others
-        branch = others[len(of_mlp) :]
+        norm, up, taps, bias, ih, bias_ih, out, tail, h, *rest = others
+        branch = rest[len(of_mlp) :]
         kept = fused.dropped(torch.ones_like(x), share, seed).detach()
         sums, u = plain.add_norm(x, branch[0] * kept if branch else None, norm)
         v, g = (u @ up.T).chunk(2, -1)
@@ -239,8 +239,8 @@ def mixer(dice: Dice, _dtype: torch.dtype, B: int, T: int, _H: int) -> str:
         result = y @ out.T
         if of_mlp:
             kept = fused.dropped(torch.ones_like(x), share, seed + 1).detach()
-            sums, u = plain.add_norm(sums, result * kept, others[0])
-            result = plain.gated(u @ others[1].T) @ others[2].T
+            sums, u = plain.add_norm(sums, result * kept, rest[0])
+            result = plain.gated(u @ rest[1].T) @ rest[2].T
         return sums, result, last, torch.cat([tail, v], 1)[:, T:]
 
     def native(x: Tensor, *others: Tensor) -> object:

@@ -83,7 +83,7 @@ class AddNormMixer(torch.autograd.Function):
         """The sum, the branch, the last state and the last values."""
         *arrays, share, seeds = others
         x, branch = x.contiguous(), None if branch is None else branch.contiguous()
-        found = [None if one is None else one.float().contiguous() for one in arrays]
+        found: list[Any] = [None if one is None else one.float().contiguous() for one in arrays]
         norm, weight_in, conv, conv_bias, ih, bias, weight_out, mlp_norm, up, down, tail, h = found
         conv = conv.T.contiguous()
         B, T, H = x.shape
@@ -92,11 +92,12 @@ class AddNormMixer(torch.autograd.Function):
         c, y, out = (x.new_empty(B, T, H, dtype=torch.bfloat16) for _ in range(3))
         marks, last = x.new_empty(B, -(-T // block.TIMES_A_MARK), H), torch.empty_like(h)
         kept = sums, norm, weight_in, conv, conv_bias, tail, ih, bias, h, weight_out, vg, c, p, y, marks, last
-        mixer, mlp, of_mlp = mixer_record(kept, share, seeds[0]), None, ()
+        of_mlp: tuple[Tensor, ...] = ()
+        mixer, mlp = mixer_record(kept, share, seeds[0]), None
         mixer.x, mixer.branch, mixer.out = address(x), address(branch), address(out)
         if up is not None:
             of_mlp = torch.empty_like(x), x.new_empty(B, T, len(up), dtype=torch.bfloat16), mlp_norm, up, down
-            mlp = fused_mlp.mlp_record((B, T), *of_mlp, share, seeds[1])
+            mlp = fused_mlp.mlp_record((B, T), of_mlp, share, seeds[1])
             mlp.out, mixer.out = mixer.out, None
         tail_after = torch.empty_like(tail)
         mixer.tail_after = address(tail_after)
@@ -119,19 +120,19 @@ class AddNormMixer(torch.autograd.Function):
         parts = B * -(-T // block.ROWS_A_TASK)
         d_norm, d_conv, d_bias = sums.new_empty(parts, H), sums.new_empty(B, len(conv) + 1, H), sums.new_empty(B, 2 * H)
         d_in, d_ih, d_weight_out, d_tail, d_h = (torch.empty_like(one) for one in (weight_in, ih, weight_out, tail, h))
-        mixer, mlp, d_mlp = mixer_record(kept, share, seeds[0]), None, (None, None, None)
+        mixer, mlp = mixer_record(kept, share, seeds[0]), None
+        d_mlp: list[Any] = [None, None, None]
         mixer.d_sum, mixer.d_out, mixer.d_x, mixer.d_branch = address(d_sums), address(d_out), address(d_x), address(d_branch)
         mixer.d_last, mixer.d_tail_after, mixer.d_norm = address(d_last), address(d_tail_after), address(d_norm)
         mixer.d_in, mixer.d_conv, mixer.d_tail, mixer.d_ih = address(d_in), address(d_conv), address(d_tail), address(d_ih)
         mixer.d_bias, mixer.d_start, mixer.d_out_weight = address(d_bias), address(d_h), address(d_weight_out)
         if of_mlp:
-            d_mlp_norm, d_up, d_down = sums.new_empty(parts, H), torch.empty_like(of_mlp[3]), torch.empty_like(of_mlp[4])
-            mlp = fused_mlp.mlp_record((B, T), *of_mlp, share, seeds[1])
+            d_mlp = [sums.new_empty(parts, H), torch.empty_like(of_mlp[3]), torch.empty_like(of_mlp[4])]
+            mlp = fused_mlp.mlp_record((B, T), of_mlp, share, seeds[1])
             mlp.d_sum, mlp.d_out, mixer.d_sum, mixer.d_out = mixer.d_sum, mixer.d_out, mixer.d_x, None
-            mlp.d_norm, mlp.d_up, mlp.d_down = address(d_mlp_norm), address(d_up), address(d_down)
+            mlp.d_norm, mlp.d_up, mlp.d_down = (address(one) for one in d_mlp)
         fused_mlp.work(mixer, mlp, backward=True)
-        if of_mlp:
-            d_mlp = d_mlp_norm[0], d_up, d_down
+        d_mlp[0] = None if mlp is None else d_mlp[0][0]
         of_weights = d_norm[0], d_in, d_conv[0, :-1].T, d_conv[0, -1], d_ih, d_bias[0], d_weight_out
         return d_x, d_branch, *of_weights, *d_mlp, d_tail, d_h, None, None
 

@@ -8,6 +8,7 @@ Shapes: B batch, T time, H hidden, M numbers inside.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -77,7 +78,7 @@ class AddNormMlp(torch.autograd.Function):
         x, branch, norm, up, down = (one.contiguous() for one in (x, branch, norm, up, down))
         m = branch.new_empty(*x.shape[:-1], len(up))
         sums, out = torch.empty_like(x), torch.empty_like(branch)
-        record = mlp_record((1, sums.numel() // len(norm)), sums, m, norm, up, down, share, seed)
+        record = mlp_record((1, sums.numel() // len(norm)), (sums, m, norm, up, down), share, seed)
         record.x, record.branch, record.out = address(x), address(branch), address(out)
         work(None, record, backward=False)
         ctx.save_for_backward(sums, m, norm, up, down)
@@ -89,11 +90,11 @@ class AddNormMlp(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, d_sums: Tensor | None, d_out: Tensor | None) -> tuple[Tensor | None, ...]:
         """The gradients of x, branch and the weights."""
-        sums, m, norm, up, down = ctx.saved_tensors
+        sums, _, norm, up, down = ctx.saved_tensors
         d_sums = None if d_sums is None else d_sums.contiguous()
         d_out = torch.zeros_like(sums, dtype=torch.bfloat16) if d_out is None else d_out.contiguous()
         d_x, d_branch, d_up, d_down = torch.empty_like(sums), torch.empty_like(d_out), torch.empty_like(up), torch.empty_like(down)
-        record = mlp_record((1, sums.numel() // len(norm)), sums, m, norm, up, down, *ctx.dropped)
+        record = mlp_record((1, sums.numel() // len(norm)), ctx.saved_tensors, *ctx.dropped)
         d_norm = sums.new_empty(-(-record.times // block.ROWS_A_TASK), len(norm))
         record.d_sum, record.d_out, record.d_x, record.d_branch = address(d_sums), address(d_out), address(d_x), address(d_branch)
         record.d_norm, record.d_up, record.d_down = address(d_norm), address(d_up), address(d_down)
@@ -101,10 +102,9 @@ class AddNormMlp(torch.autograd.Function):
         return d_x, d_branch, d_norm[0], d_up, d_down, None, None
 
 
-def mlp_record(
-    places: tuple[int, int], sums: Tensor, m: Tensor, norm: Tensor, up: Tensor, down: Tensor, share: float, seed: int
-) -> block.Mlp:
-    """What both directions are given; the places are rows of times."""
+def mlp_record(places: tuple[int, int], kept: Sequence[Tensor], share: float, seed: int) -> block.Mlp:
+    """What both directions are given: places, as rows of times; the sum, what comes out of the first product, and the weights."""
+    sums, m, norm, up, down = kept
     (rows, times), (width, inner) = places, down.shape
     record = block.Mlp(rows=rows, times=times, width=width, inner=inner, seed=seed, share=share)
     record.norm, record.up, record.down, record.sum, record.m = (address(one) for one in (norm, up, down, sums, m))
