@@ -15,9 +15,9 @@ from torch import Tensor
 
 from escriba import _native
 from escriba.model import fused_mlp
-from escriba.model.language_model import LanguageModel
+from escriba.model.language_model import LanguageModel, ModelState
 
-__all__ = ["assert_learns", "assert_near", "numbers_of", "results"]
+__all__ = ["assert_learns", "assert_near", "descend", "numbers_of", "results"]
 
 
 def numbers_of(sizes: Sequence[tuple[int, ...]], norms: Sequence[int], matrices: Sequence[int]) -> list[Tensor]:
@@ -72,21 +72,26 @@ def assert_learns(patch: pytest.MonkeyPatch, module: ModuleType, name: str, uses
 
 
 def learn(cell: str = "mingru", **options: Any) -> list[float]:
-    """The losses of twenty steps of a small stack with dropout, the state carried."""
+    """The losses of twenty steps of a small stack with dropout."""
     ids = torch.arange(33) % 9 * torch.arange(1, 5)[:, None] % 9
     net = LanguageModel(9, cell=cell, residual=True, embedding_dim=64, hidden_size=64, num_layers=2, dropout=0.1, **options)
     net.dropout.generator = torch.Generator().manual_seed(3)
-    losses: list[float] = []
-    state = None
-    for _ in range(20):
-        with torch.autocast("cpu", torch.bfloat16):
+    return descend(net, [ids] * 20, rate=0.03)
+
+
+def descend(net: LanguageModel, batches: Sequence[Tensor], *, rate: float, bf16: bool = True) -> list[float]:
+    """The losses of plain gradient descent, a step a batch of (B, T + 1) ids, the state carried."""
+    state: ModelState | None = None
+    losses = []
+    for ids in batches:
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             logits, state = net(ids[:, :-1], state)
         loss = torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), ids[:, 1:].flatten())
         net.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         with torch.no_grad():
             for parameter in net.parameters():
-                parameter -= 0.03 * parameter.grad
+                parameter -= rate * parameter.grad
         state = tuple(tuple(one.detach().float() for one in layer) for layer in state)
         losses.append(loss.item())
     return losses
