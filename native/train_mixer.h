@@ -1,6 +1,6 @@
-// The first branch of a residual block with mingru in learning: norm, product, convolution, product, scan with its gate, product, and all of
-// their gradients, with products of bfloat16 and sums of float32. A row goes through all of it before the next, so that most of what stands
-// between is still near.
+// The first branch of a residual block with mingru in learning: norm, product, convolution, product, scan with its gate, product, and all
+// of their gradients, with products of bfloat16 and sums of float32. A row goes through all of it before the next, so that most of what
+// stands between is still near.
 //
 // u = norm(x + dropped(branch)); v, g = in u; c = conv(v); y = scan(ih c) silu(g); out = out_weight y. It knows nothing of threads, nor of
 // what comes after it.
