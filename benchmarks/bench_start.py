@@ -11,6 +11,7 @@ network in bench_speed's folder: the largest of the two.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import statistics
 import subprocess
@@ -77,6 +78,9 @@ def main() -> None:
     for row in rows:
         print(row)
     save("bench_start", f"python benchmarks/bench_start.py --rounds {options.rounds}", rows)
+    late = [row["what"] for row in rows if row["seconds"] >= row.get("must", math.inf)]
+    if late:
+        sys.exit("not reached: " + "; ".join(late))
 
 
 if __name__ == "__main__":

@@ -68,6 +68,15 @@ class Branch {
     int chunk_of(int row, int time) const { return row * row_chunks_ + time / CHUNK; }
     int times_from(int time) const { return std::min(CHUNK, times_ - time); }
 
+    // The norm of a chunk, which both branches begin with; what it is of, or its gradients, is still to be set.
+    template <class Arrays, class Bench>
+    AddNorm norm_of(const Arrays& a, const Bench& bench, int row, int time, int n) const {
+        AddNorm record{};
+        record.bf16 = 1, record.rows = n, record.width = a.width, record.before = at(row, time, 1);
+        record.seed = a.seed, record.share = a.share, record.weight = a.norm;
+        record.sum = a.sum + at(row, time, int(a.width)), record.normed = bench.u, record.inverse = bench.inverse;
+        return record;
+    }
     void pack(const Matrix& matrix, Half* to, const Team& team) const {
         const int blocks = matrix.rows / LANES;
         kernels.pack_bf16(matrix, team.from(blocks), team.to(blocks), matrix.columns, to);

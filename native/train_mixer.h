@@ -90,7 +90,7 @@ class MixerWork : public Branch {
     void forward(const Bench& bench, int row, Half* out) const {
         const int blocks = width_ / LANES;
         each_chunk([&](int time, int n) {
-            AddNorm norm = norm_of(bench, row, time, n);
+            AddNorm norm = norm_of(a_, bench, row, time, n);
             norm.x = a_.x + at(row, time, width_), norm.branch = a_.branch ? a_.branch + at(row, time, width_) : nullptr;
             block.add_norm(norm, 0, 1);
             multiply(in_, width_, 2 * blocks, bench.u, n, bench.sums, a_.vg + at(row, time, 2 * width_));
@@ -128,7 +128,7 @@ class MixerWork : public Branch {
         block.causal_conv_back(conv, 0, conv.tasks());
         if (a_.d_tail_after) add_tail(bench, a_.d_tail_after + of_row * before, a_.d_tail + of_row * before);
         each_chunk([&](int time, int n) {
-            AddNorm norm = norm_of(bench, row, time, n);
+            AddNorm norm = norm_of(a_, bench, row, time, n);
             norm.x = norm.sum;
             block.add_norm(norm, 0, 1);
             keep_chunk(bench, row, time, d_out + at(0, time, width_), chunk_of(row, time), n);
@@ -157,13 +157,6 @@ class MixerWork : public Branch {
     template <class Work>
     void each_chunk(Work&& work) const {
         for (int time = 0; time < times_; time += CHUNK) work(time, times_from(time));
-    }
-    AddNorm norm_of(const Bench& bench, int row, int time, int n) const {
-        AddNorm record{};
-        record.bf16 = 1, record.rows = n, record.width = width_, record.before = at(row, time, 1);
-        record.seed = a_.seed, record.share = a_.share, record.weight = a_.norm;
-        record.sum = a_.sum + at(row, time, width_), record.normed = bench.u, record.inverse = bench.inverse;
-        return record;
     }
     CausalConv conv_of(int row) const {
         CausalConv record{};

@@ -66,7 +66,7 @@ class MlpWork : public Branch {
     // A chunk of a row; x and branch are those of its first place.
     void forward(const Bench& bench, int row, int time, const float* x, const Half* branch) const {
         const int n = times_from(time);
-        AddNorm norm = norm_of(bench, row, time, n);
+        AddNorm norm = norm_of(a_, bench, row, time, n);
         norm.x = x, norm.branch = branch;
         block.add_norm(norm, 0, 1);
         multiply(up_, width_, 2 * inner_ / LANES, bench.u, n, bench.sums, a_.m + at(row, time, 2 * inner_));
@@ -79,7 +79,7 @@ class MlpWork : public Branch {
     void backward(const Bench& bench, int row, int time, float* d_x, Half* d_branch) const {
         const int n = times_from(time), chunk = chunk_of(row, time);
         const std::ptrdiff_t place = at(row, time, width_);
-        AddNorm norm = norm_of(bench, row, time, n);
+        AddNorm norm = norm_of(a_, bench, row, time, n);
         norm.x = norm.sum;
         block.add_norm(norm, 0, 1);
         Gate gate = gate_of(bench, row, time, n);
@@ -103,13 +103,6 @@ class MlpWork : public Branch {
         return {{{d_m_, 2 * inner_, u_, width_, a_.d_up}, {d_out_, width_, gated_, inner_, a_.d_down}}};
     }
     std::array<Parts, 1> vectors() const { return {{{a_.d_norm, chunks_, width_}}}; }
-    AddNorm norm_of(const Bench& bench, int row, int time, int n) const {
-        AddNorm record{};
-        record.bf16 = 1, record.rows = n, record.width = width_, record.before = at(row, time, 1);
-        record.seed = a_.seed, record.share = a_.share, record.weight = a_.norm;
-        record.sum = a_.sum + at(row, time, width_), record.normed = bench.u, record.inverse = bench.inverse;
-        return record;
-    }
     Gate gate_of(const Bench& bench, int row, int time, int n) const {
         Gate record{};
         record.bf16 = 1, record.rows = n, record.width = inner_;

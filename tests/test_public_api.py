@@ -68,7 +68,7 @@ HEAVY = ("torch", "matplotlib", "scipy", "IPython")
 
 SLOW = (
     *HEAVY, "rich", "charset_normalizer", "filelock", "asyncio", "concurrent.futures", "http", "multiprocessing", "ssl", "unittest",
-    "urllib.request", "xml",
+    "urllib.request", "xml", "zipfile",
 )  # fmt: skip
 """What nobody is to wait for who opens a model, writes or scores a line: together these would take as long as all the rest."""
 
@@ -153,9 +153,9 @@ def test_the_version_is_that_of_the_package() -> None:
 
 
 def test_importing_escriba_loads_nothing_heavy() -> None:
-    """`import escriba` loads no torch, no matplotlib, and neither click nor rich; nor NumPy, nor pydantic: it is there at once."""
+    """`import escriba` loads no torch, no matplotlib, and neither click nor rich; nor NumPy: it is there at once."""
     _, said = loaded_by("import json, sys, escriba; print(json.dumps({'loaded': list(sys.modules)}), file=sys.stderr)")
-    assert {*SLOW, "click", "numpy", "pydantic", "safetensors"}.isdisjoint(said["loaded"])
+    assert {*SLOW, "click", "numpy", "safetensors"}.isdisjoint(said["loaded"])
 
 
 def test_help_loads_nothing_heavy() -> None:
@@ -163,7 +163,7 @@ def test_help_loads_nothing_heavy() -> None:
     out, said = loaded_by(CONTEXT, json.dumps(["--help"]))
     assert said["status"] == 0
     assert "generate" in out
-    assert {*SLOW, "numpy", "pydantic", "safetensors"}.isdisjoint(said["loaded"])
+    assert {*SLOW, "numpy", "safetensors"}.isdisjoint(said["loaded"])
 
 
 @pytest.fixture(scope="module")

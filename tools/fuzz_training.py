@@ -219,7 +219,7 @@ def mlp(dice: Dice, _dtype: torch.dtype, B: int, T: int, _H: int) -> str:
 
 
 def mixer(dice: Dice, _dtype: torch.dtype, B: int, T: int, _H: int) -> str:
-    """The first branch, whole, which there is in bfloat16 alone; with a branch before it or none."""
+    """The first branch, whole, which there is in bfloat16 alone; with a branch before it or none, and the second after it or none."""
     H, K = 64 * int(dice.integers(1, 4)), random_size(dice, 6)
     M = 64 * int(dice.integers(4))
     products = [leaf(dice, 2 * H, H) / H**0.5, leaf(dice, 2 * H, H) / H**0.5, leaf(dice, H, H) / H**0.5]

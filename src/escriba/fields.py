@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 from escriba.errors import SettingsError, near_name
 from escriba.language import later, tr
 
-__all__ = ["Checked", "Field", "near_setting", "setting"]
+__all__ = ["Field", "Settings", "near_setting", "setting"]
 
 TRUTHS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 """The words that a person types for a truth."""
@@ -184,8 +184,10 @@ def check_bound(value: Any, name: str, limit: float) -> None:
         raise Fault(tr("tuple should have at most {max_length} items, not {length}", max_length=limit, length=len(value)))
 
 
-class Checked:
-    """The base of classes of settings. A class says in `_consistent` what must hold between its values, with `ValueError`.
+class Settings:
+    """The base of all settings: frozen, strict about names, errors in Escriba's own form.
+
+    A class says in `_consistent` what must hold between its values, with `ValueError`.
 
     Attributes:
         fields: of a class, its settings by their names.

@@ -10,14 +10,10 @@ import types
 import typing
 from typing import Any, Literal
 
-from escriba.fields import Checked, setting
+from escriba.fields import Settings, setting
 from escriba.language import tr
 
 __all__ = ["ModelSettings", "SampleSettings", "Settings", "TextSettings", "TrainSettings"]
-
-
-class Settings(Checked):
-    """The base of all settings: frozen, strict about names, errors in Escriba's own form."""
 
 
 def one_column(value: object) -> object:

@@ -1,4 +1,4 @@
-"""The residual block's elementwise work in learning, as the library does it: its records, and the call that hands one over.
+"""The residual block in learning, as the library does it, in pieces or a branch at a time: its records, and the calls that hand them over.
 
 It knows nothing of tensors or gradients: addresses go in, and are written to. What each field says stands in native/train_block.h, of
 `Mlp` and `Mixer` in native/train_mlp.h and train_mixer.h.

@@ -11,7 +11,7 @@ Shapes: B batch, T time, V vocabulary, N symbols.
 
 from __future__ import annotations
 
-import os
+import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -222,7 +222,7 @@ def uniform_stream(seed: int, row: int) -> np.random.Generator:
 
 def fresh_seed() -> int:
     """A seed that nobody chose, short enough to be typed again."""
-    return int.from_bytes(os.urandom(4), "little") % 2**31
+    return secrets.randbelow(2**31)
 
 
 def as_texts(value: object, name: str) -> list[str]:

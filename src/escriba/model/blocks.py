@@ -86,7 +86,6 @@ class Block(Layer):
         Returns:
             The stream, what is still to be added to it, and the state after the last symbol.
         """
-        forms = fused if fused.usable(x_BTH) else plain
         mlp = None
         if self.has_mlp and fused_mlp.suits(x_BTH, self.weight_down):
             mlp = fused_mlp.MlpWeights(self.mlp_norm, self.weight_up, self.weight_down)
@@ -99,6 +98,7 @@ class Block(Layer):
         if mlp is not None:
             x_BTH, branch_BTH = fused_mlp.add_norm_mlp(x_BTH, branch_BTH, *mlp, dropout, seeds[1])
         elif self.has_mlp:
+            forms = fused if fused.usable(x_BTH) else plain
             x_BTH, u_BTH = forms.add_norm(x_BTH, branch_BTH, self.mlp_norm, dropout, seeds[1])
             branch_BTH = nn.functional.linear(forms.gated(nn.functional.linear(u_BTH, self.weight_up)), self.weight_down)
         return x_BTH, branch_BTH, state
