@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from escriba.checkpoint import find_model, load_folder
-from escriba.errors import MissingExtraError
+from escriba.errors import MissingExtraError, SettingsError
 from escriba.language import tr
-from escriba.running import Engines
+from escriba.running import Engines, Together
 from escriba.using import Model, as_path
 
 if TYPE_CHECKING:
@@ -26,11 +26,14 @@ if TYPE_CHECKING:
 __all__ = ["Model", "load", "train"]
 
 
-def load(path: str | os.PathLike[str], *, at: str | None = None, precision: str = "auto", threads: int | None = None) -> Model:
-    """Opens a model folder, or a model under models/ by its name; PyTorch is not needed.
+def load(
+    path: str | os.PathLike[str], *others: str | os.PathLike[str], at: str | None = None, precision: str = "auto", threads: int | None = None
+) -> Model:
+    """Opens a model folder, or a model under models/ by its name; PyTorch is not needed. Several are one model whose probabilities are averaged.
 
     Args:
         path: the folder or the name.
+        *others: models of the same symbols, such as the same training with other seeds: an ensemble foretells better than each of them.
         at: an earlier moment that was kept in training (`--keep-every`), such as "epoch:3" or "step:500".
         precision: in which the model runs: "float32", "bf16" or "int8". "auto": it writes in int8 where there are native kernels, and
             whatever is measured (scores, ranks, losses) is float32.
@@ -38,14 +41,36 @@ def load(path: str | os.PathLike[str], *, at: str | None = None, precision: str 
 
     Raises:
         CheckpointError: there is no such model, or its files are damaged, of a newer version, or of another model.
-        SettingsError: the precision or the threads are none, or the precision needs native kernels that are not here.
+        SettingsError: the precision or the threads are none, or the precision needs native kernels that are not here; or several models
+            do not have the same symbols.
     """
+    if others:
+        return _together([load(one, at=at, precision=precision, threads=threads) for one in (path, *others)])
     files = load_folder(find_model(as_path(path, tr("the model"))), at)
     engines = Engines(files.config.model, files.config.vocab_size, files.weights, precision=precision, threads=threads)
     if files.config.model.cell == "counts":
         engines.exact()  # looks whether the counts agree with each other: a fault of the files, told here
     model = Model(engines, files.tokenizer, config=files.config, folder=files.path)
     model._weights, model.at = files.weights, at
+    return model
+
+
+def _together(models: Sequence[Model]) -> Model:
+    """Several models as one, whose probabilities are averaged; its text and its history are those of the first.
+
+    Raises:
+        SettingsError: they do not have the same symbols.
+    """
+    first = models[0]
+    for other in models[1:]:
+        mine, theirs = first.tokenizer, other.tokenizer
+        if type(mine) is not type(theirs) or list(mine.symbols) != list(theirs.symbols) or mine.normalization != theirs.normalization:
+            raise SettingsError(
+                tr("{one} and {other} have not the same symbols", one=first.folder or repr(first), other=other.folder or repr(other)),
+                expected=tr("models of one vocabulary: trained on the same text, with other seeds or settings"),
+            )
+    model = Model(Together([one.engines for one in models]), first.tokenizer, config=first.config, folder=first.folder)
+    model.members, model.at = tuple(models), first.at
     return model
 
 

@@ -200,6 +200,11 @@ def _recorded(model: Model) -> object:
     return model.run.last("begun").get("corpus")
 
 
+def _held_out_hash(model: Model) -> object:
+    recorded = _recorded(model)
+    return recorded.get("held_out_sha256") if isinstance(recorded, dict) else None
+
+
 def text_to_measure(model: Model, source: Source, text: str | None, encoding: str | None) -> Corpus:
     """What is to be measured on: a text read as the model's own was, or what it held out."""
     if source is not None and text is not None:
@@ -209,6 +214,8 @@ def text_to_measure(model: Model, source: Source, text: str | None, encoding: st
         hint = tr("give a text: {command} (in Python: model.evaluate('FILE'))", command=command)
         if model.config is None:
             raise TextError(tr("it is not known how this model's text was read"), hint=hint)
+        if len({_held_out_hash(one) for one in model.members}) > 1:
+            raise TextError(tr("these models held out different texts, so some may have learnt what others held out"), hint=hint)
         return held_out_text(_recorded(model), model.config.text, model.config.train.seed, hint)
     if isinstance(source, Corpus):
         return source
@@ -277,7 +284,8 @@ class Usual:
             CheckpointError: the file is damaged, or of other weights.
         """
         if not self._looked:
-            folder = self._model.folder if self._model.at is None else None
+            of_one = self._model.at is None and not self._model.members  # what was measured of a model is not that of several together
+            folder = self._model.folder if of_one else None
             if folder is not None and has_file(folder / FILE):
                 self._sealed = self._hash()
                 try:
@@ -379,6 +387,6 @@ def learn_typical(
     if model.folder is not None and is_archive(model.folder):
         words = tr("{path} is one file, in which nothing more is kept: what is typical is forgotten at the end", path=model.folder)
         warnings.warn(words, UserWarning, stacklevel=3)
-    elif model.folder is not None and model.at is None:
+    elif model.folder is not None and model.at is None and not model.members:
         model.usual.write(model.folder)
     return found

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from escriba.engine.opening import checked_precision, checked_threads, engine_of, has_native
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from escriba.engine.protocol import Engine
     from escriba.settings import ModelSettings
 
-__all__ = ["Engines"]
+__all__ = ["Engines", "Together"]
 
 _PARAMETERS_OF_A_STEP = 300_000
 """Parameters whose products take NumPy as long as it takes for a step whatever there is to multiply."""
@@ -137,3 +137,41 @@ class Engines:
 def _again(settings: ModelSettings, vocab_size: int, weights: Mapping[str, Any], precision: str, threads: int | None) -> Engines:
     """Engines that were pickled: made anew where they are wanted, for native memory does not travel."""
     return Engines(settings, vocab_size, weights, precision=precision, threads=threads)
+
+
+class Together(Engines):
+    """The engines of several models, whose probabilities are averaged: each member runs as the work asks of it.
+
+    Args:
+        members: the engines of each model, one or more, of the same symbols.
+    """
+
+    def __init__(self, members: Sequence[Engines]) -> None:
+        self.members = tuple(members)
+        self.vocab_size, self.precision, self.threads = members[0].vocab_size, members[0].precision, members[0].threads
+        self._only = None
+
+    def exact(self) -> Engine:
+        """See `Engines.exact`."""
+        return _mixture([one.exact() for one in self.members])
+
+    def writing(self) -> Engine:
+        """See `Engines.writing`."""
+        return _mixture([one.writing() for one in self.members])
+
+    def reading(self, symbols: int) -> Engine:
+        """See `Engines.reading`."""
+        return _mixture([one.reading(symbols) for one in self.members])
+
+    def is_long(self, symbols: int) -> bool:
+        """See `Engines.is_long`."""
+        return any(one.is_long(symbols) for one in self.members)
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        return Together, (self.members,)
+
+
+def _mixture(members: Sequence[Engine]) -> Engine:
+    from escriba.engine.mixture import Mixture
+
+    return Mixture(members)

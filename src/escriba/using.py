@@ -73,6 +73,7 @@ class Model(Writes, Packs):
         self.config = config
         self._weights: Mapping[str, Any] | None = None
         self.at: str | None = None
+        self.members: tuple[Model, ...] = ()
 
     @cached_property
     def usual(self) -> measuring.Usual:
@@ -107,7 +108,9 @@ class Model(Writes, Packs):
 
     @property
     def parameters(self) -> int | None:
-        """How many numbers the model learnt, where that is known; of an n-gram that counts, how many n-grams."""
+        """How many numbers the model learnt, where that is known; of an n-gram that counts, how many n-grams; of several models, of all."""
+        if self.members:
+            return sum(one.parameters or 0 for one in self.members)
         if self.config is not None and self.config.model.cell != "counts":
             return count_parameters(self.config.model, self.config.vocab_size)
         from escriba.engine.counts import CountsEngine
@@ -318,7 +321,7 @@ class Model(Writes, Packs):
         """
         from escriba.recalling import is_novel
 
-        return is_novel(self, as_string(text, tr("the text")), against)
+        return all(is_novel(one, as_string(text, tr("the text")), against) for one in self.members or (self,))
 
     def plot(self, kind: str, path: str | os.PathLike[str] | None = None, **options: Any) -> Figure | Path:
         """A picture of the model.
@@ -356,6 +359,8 @@ class Model(Writes, Packs):
         return summary(self)
 
     def __repr__(self) -> str:
+        if self.members:
+            return f"<Model: {len(self.members)} together: {', '.join(map(repr, self.members))}>"
         network, model = "", None if self.config is None else self.config.model
         if model is not None and model.cell == "counts":
             network = f"counts of order {model.order}, {self.parameters:,} n-grams, "

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from escriba.engine.mixture import Mixture
 from escriba.engine.protocol import Engine, State
 from escriba.engine.reference import ReferenceEngine
 from escriba.settings import ModelSettings
@@ -85,6 +86,11 @@ def _torch(precision: str) -> Callable[[ModelSettings, Mapping[str, np.ndarray]]
     return build
 
 
+def _mixture(model: ModelSettings, weights: Mapping[str, np.ndarray]) -> Engine:
+    """Two of the same: their mean is what each of them says."""
+    return Mixture([ReferenceEngine(model, weights, dtype=np.float64) for _ in range(2)])
+
+
 def _native() -> Callable[[ModelSettings, Mapping[str, np.ndarray]], Engine]:
     def build(model: ModelSettings, weights: Mapping[str, np.ndarray]) -> Engine:
         import pytest
@@ -104,6 +110,7 @@ ENGINES: Mapping[str, Callable[[ModelSettings, Mapping[str, np.ndarray]], Engine
     "reference-float32": _reference(np.float32),
     "reference-float64": _reference(np.float64),
     "native-float32": _native(),
+    "mixture-float64": _mixture,
     "torch-float32": _torch("float32"),
     "torch-float64": _torch("float64"),
 }
@@ -113,10 +120,10 @@ ENGINES: Mapping[str, Callable[[ModelSettings, Mapping[str, np.ndarray]], Engine
 def random_state(engine: Engine, model: ModelSettings, batch_size: int, seed: int = 1) -> State:
     """A state that is not zero, as after some reading."""
     random = np.random.default_rng(seed)
-    kind = engine.initial_state(1)[0][0].dtype
-    return tuple(
-        tuple(random.uniform(-0.9, 0.9, (batch_size, spec.size)).astype(kind) for spec in layer) for layer in state_specs(model, VOCAB_SIZE)
-    )
+    start, specs = engine.initial_state(1), state_specs(model, VOCAB_SIZE)
+    kind = start[0][0].dtype
+    one = tuple(tuple(random.uniform(-0.9, 0.9, (batch_size, spec.size)).astype(kind) for spec in layer) for layer in specs)
+    return one * (len(start) // len(one))  # once for each member of a mixture
 
 
 def tiny_engine(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from escriba.archive import has_file
-from escriba.cli.options import engine_options, json_option, print_json, tell_precision
+from escriba.cli.options import engine_options, json_option, print_json, tell_precision, with_option
 from escriba.cli.texts import fetch_first
 from escriba.cli.write import notes_on_stderr
 from escriba.inference.evaluating import PROTOCOLS
@@ -40,11 +40,12 @@ __all__ = ["evaluate_command"]
     "--typical", is_flag=True, help="Measure instead what is typical by length, on the held-out part or FILE, and keep it in the model."
 )
 @click.option("--encoding", metavar="NAME", help="Encoding of FILE. [default: that of the model's own text]")
+@with_option
 @engine_options(writes=False)
 @json_option
 def evaluate_command(
     models: tuple[str, ...], held_out: bool, protocol: str, window: int, lanes: int | None, typical: bool, encoding: str | None,
-    precision: str, threads: int | None, as_json: bool,
+    others: tuple[str, ...], precision: str, threads: int | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Measure models on a whole text: mean loss, its standard error, bits per character; the best first.
 
@@ -55,6 +56,7 @@ def evaluate_command(
     escriba evaluate book chapter.txt
     escriba evaluate book other chapter.txt --protocol both
     escriba evaluate book --held-out --json
+    escriba evaluate book --with book-2 --with book-3 chapter.txt
     escriba evaluate book --typical
     """
     import escriba.api
@@ -70,7 +72,9 @@ def evaluate_command(
         fetch_first([file])
     if file == "-" and (len(names) > 1 or protocol == "both"):
         raise click.UsageError(tr("standard input can be read only once: give one MODEL and one protocol"))
-    loaded = [(name, escriba.api.load(name, precision=precision, threads=threads)) for name in names]
+    if others and (len(names) > 1 or typical):
+        raise click.UsageError(tr("--with goes with one MODEL, and not with --typical"))
+    loaded = [(name, escriba.api.load(name, *others, precision=precision, threads=threads)) for name in names]
     if typical:
         _print_typical(loaded, file, encoding, as_json)
         return

@@ -32,6 +32,7 @@ __all__ = [
     "setting",
     "tell_precision",
     "text_options",
+    "with_option",
 ]
 
 SECTIONS: dict[str, type[Settings]] = {"text": TextSettings, "model": ModelSettings, "train": TrainSettings}
@@ -111,6 +112,11 @@ def parse_sets(pairs: tuple[str, ...]) -> dict[str, Any]:
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
+
+with_option = click.option(
+    "--with", "others", multiple=True, metavar="MODEL", help="Average the probabilities with this model's too; may be given several times."
+)
 
 
 def print_json(value: Any) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from escriba.cli.options import engine_options, json_option, print_json, tell_precision
+from escriba.cli.options import engine_options, json_option, print_json, tell_precision, with_option
 from escriba.cli.texts import fetch_first
 from escriba.cli.write import notes_on_stderr
 from escriba.language import tr
@@ -44,11 +44,12 @@ BAR_EVERY = 64
 @click.option("--typical", type=float, metavar="SHARE", help="Also say whether each text is typical, where SHARE of typical ones may fail.")
 @click.option("--encoding", metavar="NAME", help="Encoding of FILE. [default: utf-8; of a known text its own]")
 @click.option("--at", metavar="MOMENT", help="Weights of an earlier moment that was kept, such as epoch:3.")
+@with_option
 @engine_options(writes=False)
 @json_option
 def score_command(
     model: str, file: str | None, texts: tuple[str, ...], after: str, per_line: bool, carry: bool, symbols: bool, top: int, eos: bool,
-    typical: float | None, encoding: str | None, at: str | None, precision: str, threads: int | None, as_json: bool,
+    typical: float | None, encoding: str | None, at: str | None, others: tuple[str, ...], precision: str, threads: int | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Score a text: log-likelihood in nats, bits per character; closer to 0, and fewer bits, is likelier.
 
@@ -73,7 +74,7 @@ def score_command(
     for flag, given, needed, there in (("--carry", carry, "--per-line", per_line), ("--top", top > 0, "--symbols", symbols)):
         if given and not there:
             raise click.UsageError(tr("{flag} goes with {needed}", flag=flag, needed=needed))
-    loaded = escriba.api.load(model, at=at, precision=precision, threads=threads)
+    loaded = escriba.api.load(model, *others, at=at, precision=precision, threads=threads)
     if per_line:
         _print_lines(loaded, str(file), encoding, {"after": after, "carry": carry, "eos": eos}, as_json)
         return

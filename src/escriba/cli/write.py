@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 from click.core import ParameterSource
 
-from escriba.cli.options import engine_options, given, json_option, print_json, sampling_options, tell_precision
+from escriba.cli.options import engine_options, given, json_option, print_json, sampling_options, tell_precision, with_option
 from escriba.errors import SettingsError, TextError
 from escriba.language import tr
 from escriba.settings import SampleSettings
@@ -100,6 +100,7 @@ def _temperatures(ctx: click.Context, parameter: click.Parameter, value: str | N
 @click.option("--stop", multiple=True, help="End before this string; may be given several times. \\n is a line's end.")
 @click.option("--no-prompt", is_flag=True, help="Print the continuation only.")
 @click.option("--at", metavar="MOMENT", help="Weights of an earlier moment that was kept, such as epoch:3.")
+@with_option
 @engine_options(writes=True)
 @click.option("-o", "--out", metavar="FILE", help="Write into a file instead of standard output.")
 @json_option
@@ -108,7 +109,7 @@ def generate_command(
     ctx: click.Context, /, model: str, prompts: tuple[str, ...], prompt_file: str | None, label: str | None, begins: str | None,
     length: int | None, samples: int, temperatures: tuple[float, ...], beam: int | None, length_penalty: float | None, unique: bool,
     min_length: int | None, max_length: int | None, novel: bool, against: tuple[str, ...], seed: int | None, stop: tuple[str, ...],
-    no_prompt: bool, at: str | None, precision: str, threads: int | None, out: str | None, as_json: bool, **sampling: Any,
+    no_prompt: bool, at: str | None, others: tuple[str, ...], precision: str, threads: int | None, out: str | None, as_json: bool, **sampling: Any,
 ) -> None:  # fmt: skip
     """Write text with a model.
 
@@ -119,12 +120,13 @@ def generate_command(
     escriba generate book --temperature 0.3,0.8,1.2 --seed 7
     escriba generate names -n 20 --unique --begins "Mar" --max-length 12
     escriba generate book -p "The old " --beam 8 --length 60
+    escriba generate book --with book-2 --with book-3
     escriba generate book -l none --stop "\\n\\n"
     """
     import escriba.api
     from escriba.inference.reading import fresh_seed
 
-    loaded = escriba.api.load(model, at=at, precision=precision, threads=threads)
+    loaded = escriba.api.load(model, *others, at=at, precision=precision, threads=threads)
     texts = [*prompts, prompt_from(prompt_file)] if prompt_file is not None else list(prompts) or [""]
     texts = texts if label is None else [loaded.labelled(label, text) for text in texts]
     stops = tuple(one.replace("\\n", "\n").replace("\\t", "\t") for one in stop)
