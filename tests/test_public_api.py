@@ -39,6 +39,7 @@ PUBLIC = {
     "Progress": "class",
     "Evaluated": "class",
     "EpochEnded": "class",
+    "Joined": "class",
     "Finished": "class",
     # what comes back
     "Score": "class",

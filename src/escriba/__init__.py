@@ -19,6 +19,7 @@ _WHERE = {
     "EscribaError": "escriba.errors",
     "Evaluated": "escriba.training.events",
     "Finished": "escriba.training.events",
+    "Joined": "escriba.training.events",
     "LanguageModel": "escriba.model.language_model",
     "MissingExtraError": "escriba.errors",
     "Model": "escriba.api",
@@ -84,6 +85,7 @@ if TYPE_CHECKING:
     from escriba.training.events import EpochEnded as EpochEnded
     from escriba.training.events import Evaluated as Evaluated
     from escriba.training.events import Finished as Finished
+    from escriba.training.events import Joined as Joined
     from escriba.training.events import Progress as Progress
     from escriba.training.trainer import fit as fit
 

@@ -27,13 +27,18 @@ __all__ = ["Model", "load", "train"]
 
 
 def load(
-    path: str | os.PathLike[str], *others: str | os.PathLike[str], at: str | None = None, precision: str = "auto", threads: int | None = None
+    path: str | os.PathLike[str],
+    *others: str | os.PathLike[str],
+    at: str | None = None,
+    precision: str = "auto",
+    threads: int | None = None,
 ) -> Model:
-    """Opens a model folder, or a model under models/ by its name; PyTorch is not needed. Several are one model whose probabilities are averaged.
+    """Opens a model folder, or a model under models/ by its name, or several as one; PyTorch is not needed.
 
     Args:
         path: the folder or the name.
-        *others: models of the same symbols, such as the same training with other seeds: an ensemble foretells better than each of them.
+        *others: more models of the same symbols, such as the same training with other seeds: their probabilities are averaged, and
+            such an ensemble foretells better than each of them.
         at: an earlier moment that was kept in training (`--keep-every`), such as "epoch:3" or "step:500".
         precision: in which the model runs: "float32", "bf16" or "int8". "auto": it writes in int8 where there are native kernels, and
             whatever is measured (scores, ranks, losses) is float32.

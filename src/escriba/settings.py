@@ -92,6 +92,7 @@ class ModelSettings(Settings):
     hidden_size: int = setting(1024, ge=1, le=16_384, description="numbers in the state of one layer")
     num_layers: int = setting(1, ge=1, le=32, description="recurrent layers, one upon the other")
     dropout: float = setting(0.0, ge=0.0, le=0.95, description="share of activations dropped in training, before each layer and the output")
+    symbol_dropout: float = setting(0.0, ge=0.0, le=0.95, description="share of input symbols blotted out in training: zeros enter there")
     activation: Literal["auto", "tanh", "relu", "sigmoid"] = setting(
         "auto", description="activation of the rnn cell and of the ngram's hidden layer; auto: tanh for rnn, sigmoid for ngram"
     )
@@ -170,12 +171,14 @@ class TrainSettings(Settings):
     )
     batch_size: int = setting(64, ge=1, le=65_536, description="sequences learnt from at once")
     seq_len: int = setting(100, ge=1, le=100_000, description="symbols per sequence; for documents the longest piece")
-    optimizer: Literal["adam", "adamw", "rmsprop", "sgd"] = setting("adam", description="the optimizer")
+    optimizer: Literal["adam", "adamw", "muon", "rmsprop", "sgd"] = setting(
+        "adam", description="the optimizer; muon: orthogonal updates for the layers' matrices, adamw for the rest"
+    )
     learning_rate: float = setting(1e-3, gt=0.0, le=10.0, description="the highest learning rate")
-    beta1: float = setting(0.9, ge=0.0, lt=1.0, description="decay of the mean of gradients (adam, adamw), momentum (sgd)")
-    beta2: float = setting(0.999, ge=0.0, lt=1.0, description="decay of the mean of squared gradients (adam, adamw, rmsprop)")
-    epsilon: float = setting(1e-8, gt=0.0, le=1.0, description="added to the divisor of adam, adamw and rmsprop")
-    weight_decay: float = setting(0.0, ge=0.0, le=10.0, description="weight decay on matrices (adamw, sgd)")
+    beta1: float = setting(0.9, ge=0.0, lt=1.0, description="decay of the mean of gradients (adam, adamw, muon), momentum (sgd)")
+    beta2: float = setting(0.999, ge=0.0, lt=1.0, description="decay of the mean of squared gradients (adam, adamw, muon, rmsprop)")
+    epsilon: float = setting(1e-8, gt=0.0, le=1.0, description="added to the divisor of adam, adamw, muon and rmsprop")
+    weight_decay: float = setting(0.0, ge=0.0, le=10.0, description="weight decay on matrices (adamw, muon, sgd)")
     schedule: Literal["constant", "cosine", "linear", "plateau"] = setting(
         "constant", description="how the learning rate goes after the warm-up"
     )
@@ -185,6 +188,12 @@ class TrainSettings(Settings):
     clip_norm: float | None = setting(None, gt=0.0, le=1e6, description="longest gradient; a longer one is shortened; none: never")
     averaging: float | None = setting(
         None, gt=0.0, lt=1.0, description="decay of an average of the weights, kept instead of the last; none: off"
+    )
+    join: float | None = setting(
+        None,
+        ge=0.0,
+        lt=1.0,
+        description="share of the training after which the choosing part is learnt too, unless the network overfits; none: never",
     )
     steps: int | None = setting(None, ge=0, le=1_000_000_000, description="steps (updates) to train")
     epochs: float | None = setting(None, gt=0.0, le=100_000.0, description="times through the training text")

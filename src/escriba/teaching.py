@@ -30,7 +30,7 @@ from escriba.text.batches import Batches
 from escriba.text.encoded import EncodedText
 from escriba.text.summary import lines_before_training
 from escriba.training.evaluation import evaluate_part
-from escriba.training.events import CheckpointDue, EpochEnded, Evaluated, Finished, Progress, SampleDue, SteppedBack
+from escriba.training.events import CheckpointDue, EpochEnded, Evaluated, Finished, Joined, Progress, SampleDue, SteppedBack
 from escriba.training.interrupt import StopRequest, quiet_if_broken
 from escriba.training.parts import unseen_note
 from escriba.training.plan import Plan, characters_per_symbol
@@ -95,7 +95,10 @@ class Teaching:
             budget_s = self._budget_s(speed)
             self._begin(speed, budget_s)
             settings = plan.train.but(device=plan.compute.device, precision=plan.compute.precision)
-            training = fit(plan.net, plan.data, settings, choosing=plan.choosing, budget_s=budget_s, resume=self.resume, more=self.more)
+            training = fit(
+                plan.net, plan.data, settings, choosing=plan.choosing, whole=plan.whole, budget_s=budget_s,
+                resume=self.resume, more=self.more,
+            )  # fmt: skip
             for event in training:
                 self._take(event, training)
                 self.watcher(event)
@@ -250,6 +253,8 @@ class Teaching:
                 )
             case SampleDue():
                 self._sample(event.step)
+            case Joined() if folder is not None:
+                folder.record("joined", step=event.step, epoch=round(event.epoch, 6), elapsed_s=round(event.elapsed_s, 3))
             case SteppedBack() if folder is not None:
                 folder.record("stepped_back", step=event.step, loss_nats=event.loss_nats, learning_rate=event.learning_rate)
             case CheckpointDue() if folder is not None:

@@ -99,16 +99,12 @@ class Model(Writes, Packs):
         return self.engines.writing()
 
     def engine_for(self, symbols: int) -> Engine:
-        """The engine for reading so many symbols: PyTorch's where NumPy's would take many seconds and PyTorch is installed, else the own.
-
-        Args:
-            symbols: how many symbols, or about as many characters, will be read.
-        """
+        """The engine for reading about so many symbols: PyTorch's where NumPy's would take many seconds and it is installed, else the own."""
         return self.engines.reading(symbols)
 
     @property
     def parameters(self) -> int | None:
-        """How many numbers the model learnt, where that is known; of an n-gram that counts, how many n-grams; of several models, of all."""
+        """How many numbers the model learnt, where that is known; of an n-gram that counts, how many n-grams."""
         if self.members:
             return sum(one.parameters or 0 for one in self.members)
         if self.config is not None and self.config.model.cell != "counts":
@@ -359,10 +355,10 @@ class Model(Writes, Packs):
         return summary(self)
 
     def __repr__(self) -> str:
-        if self.members:
-            return f"<Model: {len(self.members)} together: {', '.join(map(repr, self.members))}>"
         network, model = "", None if self.config is None else self.config.model
-        if model is not None and model.cell == "counts":
+        if self.members:
+            network = f"{len(self.members)} together, {self.parameters:,} parameters, "
+        elif model is not None and model.cell == "counts":
             network = f"counts of order {model.order}, {self.parameters:,} n-grams, "
         elif model is not None:
             network = f"{model.cell} {model.hidden_size}, {self.parameters:,} parameters, "

@@ -49,7 +49,8 @@ BAR_EVERY = 64
 @json_option
 def score_command(
     model: str, file: str | None, texts: tuple[str, ...], after: str, per_line: bool, carry: bool, symbols: bool, top: int, eos: bool,
-    typical: float | None, encoding: str | None, at: str | None, others: tuple[str, ...], precision: str, threads: int | None, as_json: bool,
+    typical: float | None, encoding: str | None, at: str | None, others: tuple[str, ...],
+    precision: str, threads: int | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Score a text: log-likelihood in nats, bits per character; closer to 0, and fewer bits, is likelier.
 

@@ -109,7 +109,8 @@ def generate_command(
     ctx: click.Context, /, model: str, prompts: tuple[str, ...], prompt_file: str | None, label: str | None, begins: str | None,
     length: int | None, samples: int, temperatures: tuple[float, ...], beam: int | None, length_penalty: float | None, unique: bool,
     min_length: int | None, max_length: int | None, novel: bool, against: tuple[str, ...], seed: int | None, stop: tuple[str, ...],
-    no_prompt: bool, at: str | None, others: tuple[str, ...], precision: str, threads: int | None, out: str | None, as_json: bool, **sampling: Any,
+    no_prompt: bool, at: str | None, others: tuple[str, ...], precision: str, threads: int | None, out: str | None, as_json: bool,
+    **sampling: Any,
 ) -> None:  # fmt: skip
     """Write text with a model.
 

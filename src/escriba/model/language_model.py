@@ -66,6 +66,16 @@ class Dropout(nn.Module):
         mask = torch.empty(x.shape, dtype=x.dtype, device=x.device)  # the draws do not depend on how x lies in memory, as empty_like's do
         return x * mask.bernoulli_(kept, generator=self.generator).div_(kept)
 
+    def of_symbols(self, x: Tensor, share: float) -> Tensor:
+        """Vectors of symbols (..., E), in training a share of them all zero: what came there must be guessed from what stands around.
+
+        Source: Bowman et al. 2016, who call it word dropout.
+        """
+        if not self.training or share == 0.0:
+            return x
+        kept = torch.empty(x.shape[:-1], dtype=x.dtype, device=x.device).bernoulli_(1.0 - share, generator=self.generator)
+        return x * kept[..., None]
+
     def seeds(self, count: int) -> tuple[float, list[int]]:
         """The share, and so many seeds, for what drops by itself; nothing is drawn where nothing is dropped."""
         if not self.training or self.share == 0.0:
@@ -159,6 +169,12 @@ class LanguageModel(nn.Module):
         """The layers, the first that data meet first."""
         return [layer for layer in self.layers if isinstance(layer, Layer)]
 
+    def inner_matrices(self) -> list[nn.Parameter]:
+        """The matrices between vectors of the network's own: not those that meet symbols, nor convolutions, whose rows are apart."""
+        outer = {"layers.0.weight_ih"} if not self.settings.residual and self.embedding is None else set()
+        named = self.named_parameters()
+        return [one for name, one in named if name.startswith("layers.") and ".weight_" in name and one.ndim == 2 and name not in outer]
+
     def initial_state(self, batch_size: int) -> ModelState:
         """The state before anything was read."""
         return tuple(layer.initial_state(batch_size) for layer in self.stack())
@@ -176,7 +192,7 @@ class LanguageModel(nn.Module):
         if self.norm is not None:
             logits_B1V, state = self._through_blocks(ids_B[:, None], state, self.norm)
             return logits_B1V[:, 0], state
-        x, states = self.embed(ids_B), []
+        x, states = self.dropout.of_symbols(self.embed(ids_B), self.settings.symbol_dropout), []
         for layer, before in zip(self.stack(), state, strict=True):
             x, after = layer.step(self.dropout(x), before)
             states.append(after)
@@ -202,7 +218,7 @@ class LanguageModel(nn.Module):
         """`forward` of a residual stack: what a block's last branch gives is added by the next block, or by the norm at the end."""
         states: list[LayerState] = []
         share, seeds = self.dropout.seeds(2 * len(self.layers) + 3)
-        x_BTH, branch_BTH = self.enter(ids_BT), None
+        x_BTH, branch_BTH = self.dropout.of_symbols(self.enter(ids_BT), self.settings.symbol_dropout), None
         forms = fused if fused.usable(x_BTH) else plain
         x_BTH = forms.dropped(x_BTH, share, seeds[-1])
         for at, (block, before) in enumerate(zip(self.layers, state, strict=True)):
@@ -229,10 +245,11 @@ class LanguageModel(nn.Module):
 
     def read(self, layer: Layer, ids_BT: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
         """The first layer's scan; where it can, of ids: each symbol's vector then meets the layer once, and not at each of its places."""
-        dropped = self.training and self.dropout.share > 0.0
+        dropped = self.training and (self.dropout.share > 0.0 or self.settings.symbol_dropout > 0.0)
         if isinstance(layer, RecurrentLayer) and layer.uses_our_scan(len(ids_BT)) and self.tabulated(ids_BT) and not dropped:
             return layer.scan_ids(self.embed(torch.arange(self.vocab_size, device=ids_BT.device)), ids_BT, state)
-        return layer.scan(self.dropout(self.embed(ids_BT)), state)
+        x_BTE = self.dropout.of_symbols(self.embed(ids_BT), self.settings.symbol_dropout)
+        return layer.scan(self.dropout(x_BTE), state)
 
     def get_weights(self) -> dict[str, np.ndarray]:
         """Every tensor by its name in `weights.py`, as a NumPy array of its own."""

@@ -20,6 +20,7 @@ from escriba.outputs.wording import (
     epoch_line,
     evaluated_line,
     followed,
+    joined_line,
     padded,
     sample_heading,
     step_parts,
@@ -87,6 +88,7 @@ class NotebookDisplay:
             "Progress": self._progress,
             "EpochEnded": self._epoch_ended,
             "Evaluated": self._evaluated,
+            "Joined": self._joined,
             "SteppedBack": self._stepped_back,
             "Sampled": self._sample,
             "Closed": self._closed,
@@ -158,6 +160,9 @@ class NotebookDisplay:
     def _evaluated(self, event: Any) -> None:
         self._unlearnt.add(event.step, event.loss_nats)
         self._measured = evaluated_line(event, self.characters_per_symbol)
+
+    def _joined(self, event: Any) -> None:
+        self._measured = joined_line(event)
 
     def _stepped_back(self, event: Any) -> None:
         self._warnings = [*self._warnings, stepped_back_line(event)][-3:]

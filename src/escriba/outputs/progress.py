@@ -24,6 +24,7 @@ from escriba.outputs.wording import (
     epoch_line,
     evaluated_line,
     followed,
+    joined_line,
     padded,
     sample_heading,
     step_parts,
@@ -84,6 +85,7 @@ class ProgressDisplay:
             "Progress": self._progress,
             "EpochEnded": self._epoch_ended,
             "Evaluated": self._evaluated,
+            "Joined": self._joined,
             "SteppedBack": self._stepped_back,
             "Sampled": self._sampled,
             "Closed": self._closed,
@@ -134,6 +136,9 @@ class ProgressDisplay:
 
     def _evaluated(self, event: Any) -> None:
         self._print(evaluated_line(event, self.characters_per_symbol))
+
+    def _joined(self, event: Any) -> None:
+        self._print(joined_line(event))
 
     def _stepped_back(self, event: Any) -> None:
         self._print(Text.assemble((f"{padded(tr('warning'))} ", "bold red"), stepped_back_line(event)))

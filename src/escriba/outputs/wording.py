@@ -19,6 +19,7 @@ __all__ = [
     "epoch_line",
     "evaluated_line",
     "followed",
+    "joined_line",
     "padded",
     "sample_heading",
     "step_parts",
@@ -127,6 +128,11 @@ def evaluated_line(event: Any, characters_per_symbol: float) -> str:
     mark = f"  {tr('best so far')}" if event.best and event.step else ""
     line = later("step {step:,}: choosing part {nats:.3f} nats, {bits:.3f} bits per character, perplexity {perplexity:,.2f}")
     return tr(line, step=event.step, nats=event.loss_nats, bits=bits, perplexity=event.perplexity) + mark
+
+
+def joined_line(event: Any) -> str:
+    """The choosing part has done its work."""
+    return tr("step {step:,}: from here on the choosing part is learnt too", step=event.step)
 
 
 def stepped_back_line(event: Any) -> str:

@@ -20,7 +20,7 @@ from escriba.training.state import TrainingState
 __all__ = ["check_arguments", "loss_and_state"]
 
 
-def check_arguments(net: Any, data: Any, choosing: Any, step: Any, budget_s: Any, resume: Any, more: Any) -> None:
+def check_arguments(net: Any, data: Any, choosing: Any, whole: Any, step: Any, budget_s: Any, resume: Any, more: Any) -> None:
     """Refuses what `fit` cannot work with, by name.
 
     Raises:
@@ -29,6 +29,7 @@ def check_arguments(net: Any, data: Any, choosing: Any, step: Any, budget_s: Any
     kinds: list[tuple[str, Any, type, str, str | None]] = [
         ("net", net, LanguageModel, tr("a LanguageModel"), "escriba.LanguageModel(tokenizer.vocab_size)"),
         ("data", data, Batches, tr("batches"), tr("escriba.windows(encoded), streams(encoded) or documents(encoded)")),
+        ("whole", whole, Batches, tr("batches, or None"), tr("escriba.windows(encoded), streams(encoded) or documents(encoded)")),
         ("choosing", choosing, EncodedText, tr("an encoded text, or None"), "text.encode(tokenizer)"),
         ("resume", resume, TrainingState, tr("what the state() of a training gave, or None"), None),
         ("more", more, TrainingState, tr("what the state() of a finished training gave, or None"), None),
@@ -49,7 +50,7 @@ def check_arguments(net: Any, data: Any, choosing: Any, step: Any, budget_s: Any
     is_number = isinstance(budget_s, int | float) and not isinstance(budget_s, bool)
     if budget_s is not None and not (is_number and math.isfinite(budget_s) and budget_s >= 0):
         raise SettingsError(tr("{name} is {value}", name="budget_s", value=_shown(budget_s)), expected=tr("seconds, 0 or more, or None"))
-    for name, part in (("data", data), ("choosing", choosing)):
+    for name, part in (("data", data), ("choosing", choosing), ("whole", whole)):
         if part is not None and (symbols := _symbols(part)) > net.vocab_size:
             raise SettingsError(
                 tr("{name} has {symbols:,} symbols, the network {of_network:,}", name=name, symbols=symbols, of_network=net.vocab_size),

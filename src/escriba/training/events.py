@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from escriba.model.loss import InOtherUnits
 
-__all__ = ["CheckpointDue", "EpochEnded", "Evaluated", "Event", "Finished", "Progress", "SampleDue", "SteppedBack"]
+__all__ = ["CheckpointDue", "EpochEnded", "Evaluated", "Event", "Finished", "Joined", "Progress", "SampleDue", "SteppedBack"]
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,11 @@ class Evaluated(Event, InOtherUnits):
     loss_nats: float
     symbols: int
     best: bool
+
+
+@dataclass(frozen=True)
+class Joined(Event):
+    """From here on the choosing part is learnt too, and nothing is chosen by it any more."""
 
 
 @dataclass(frozen=True)

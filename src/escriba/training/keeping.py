@@ -15,12 +15,14 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
+from escriba.errors import TrainingError
+from escriba.language import tr
 from escriba.model.language_model import LanguageModel
 from escriba.settings import TrainSettings
 from escriba.training.optimizer import Averager, build_optimizer, copy_into
 from escriba.training.state import TrainingState, optimizer_tensors, restore_optimizer, restore_parameters
 
-__all__ = ["Keeping", "Updated"]
+__all__ = ["Keeping", "Updated", "no_sound_step"]
 
 LARGEST = 1e15
 """The longest gradient and the longest vector of all weights that are taken for sound: the squares of larger ones may overflow."""
@@ -49,6 +51,29 @@ class Updated(NamedTuple):
     def is_sound(self) -> bool:
         """Whether all is finite and of a size at which moments stay finite too."""
         return math.isfinite(self.loss_nats) and self.gradient_norm < LARGEST and self.weights_norm < LARGEST
+
+
+def no_sound_step(failed: Updated, step: int, rate: float, share: float, learning_rate: float) -> TrainingError:
+    """What to say when step after step was no use, although the rate was brought to a share each time."""
+    return TrainingError(
+        tr(
+            "the loss is {loss_nats:g}, the gradient's length {gradient_norm:g} at step {step}, rate {rate:.3g}: "
+            "no sound step for the third time",
+            loss_nats=failed.loss_nats,
+            gradient_norm=failed.gradient_norm,
+            step=step,
+            rate=rate,
+        ),
+        expected=tr(
+            "finite numbers; each time training went back to its last good weights, with {share:g} of the rate; nothing unsound was saved",
+            share=share,
+        ),
+        hint=tr(
+            "train anew with a smaller rate: --set train.learning_rate={learning_rate:.1g}, "
+            "or with shorter gradients: --set train.clip_norm=1",
+            learning_rate=learning_rate / 100,
+        ),
+    )
 
 
 class Keeping:
@@ -155,9 +180,18 @@ class Keeping:
         figures = [one.float().to(self.parameters[0].device) for one in (loss.detach(), norm, get_total_norm(self.parameters))]
         return Updated(*torch.stack(figures).tolist())  # the one moment of a step at which a GPU is waited for
 
-    def is_sound(self) -> bool:
-        """Whether the weights being trained are all finite, and of ordinary size."""
-        return float(get_total_norm(self.parameters)) < LARGEST
+    def check(self) -> None:
+        """Sees that the weights being trained are all finite, and of ordinary size.
+
+        Raises:
+            TrainingError: they are not.
+        """
+        if not float(get_total_norm(self.parameters)) < LARGEST:
+            raise TrainingError(
+                tr("the network's weights are not all finite before the first step"),
+                expected=tr("numbers of ordinary size"),
+                hint=tr("make the network anew: escriba.LanguageModel(...)"),
+            )
 
     @torch.no_grad()
     def remember(self, step: int) -> None:

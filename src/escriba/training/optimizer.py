@@ -10,7 +10,10 @@ import math
 import torch
 from torch import Tensor, nn
 
+from escriba.model.language_model import LanguageModel
 from escriba.settings import TrainSettings
+from escriba.training.muon import Muon
+from escriba.training.step import chosen_precision
 
 __all__ = ["Averager", "Plateau", "build_optimizer", "copy_into", "learning_rate"]
 
@@ -21,7 +24,7 @@ FUSED = ("cpu", "cuda")
 def build_optimizer(net: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
     """The optimizer of the settings. Weight decay acts on matrices, never on biases.
 
-    Source: Kingma and Ba 2015 (adam); Loshchilov and Hutter 2019 (adamw); Tieleman and Hinton 2012 (rmsprop).
+    Source: Kingma and Ba 2015 (adam); Loshchilov and Hutter 2019 (adamw); Tieleman and Hinton 2012 (rmsprop); muon: see `muon.py`.
     """
     matrices = [parameter for parameter in net.parameters() if parameter.ndim > 1]
     vectors = [parameter for parameter in net.parameters() if parameter.ndim <= 1]
@@ -33,6 +36,16 @@ def build_optimizer(net: nn.Module, settings: TrainSettings) -> torch.optim.Opti
             return torch.optim.Adam(groups, rate, betas, epsilon, fused=fused)
         case "adamw":
             return torch.optim.AdamW(groups, rate, betas, epsilon, fused=fused)
+        case "muon":
+            inner = net.inner_matrices() if isinstance(net, LanguageModel) else matrices
+            known = set(map(id, inner))
+            outer = [one for one in matrices if id(one) not in known]
+            others = [{"params": outer, "weight_decay": 0.0}, groups[1]]
+            # a symbol's vector learns only where it stands: decay between would take the rare ones away
+            exact = chosen_precision(settings, matrices[0].device) == "float32"
+            return Muon(
+                inner, others, rate=rate, momentum=betas[0], weight_decay=settings.weight_decay, betas=betas, epsilon=epsilon, exact=exact
+            )
         case "rmsprop":
             return torch.optim.RMSprop(groups, rate, alpha=settings.beta2, eps=epsilon)
         case "sgd":

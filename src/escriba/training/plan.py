@@ -83,6 +83,7 @@ class Plan:
         train: how it will learn.
         compute: where it will learn, and how fast.
         notes: what was chosen for this machine, as sentences.
+        whole: the batches of the training part and the choosing part that was cut from it, where both are to be learnt in the end.
     """
 
     corpus: Corpus
@@ -96,6 +97,7 @@ class Plan:
     train: TrainSettings
     compute: Compute
     notes: tuple[str, ...] = ()
+    whole: Batches | None = None
 
     @property
     def parameters(self) -> int:
@@ -155,7 +157,10 @@ def prepare(
     compute = compute or probe(net, data, chosen.train)
     if chosen.train.sample_length:  # a prompt that cannot be read is met now, not when the first sample is due
         tokenizer.encode(tokenizer.normalize(chosen.train.sample_prompt))
-    return Plan(corpus, parts, tokenizer, encoded, choosing_ids, held_out_ids, data, net, chosen.train, compute, notes)
+    whole = None
+    if chosen.train.join is not None and parts.whole_train is not parts.train:
+        whole = make_batches(parts.whole_train.encode(tokenizer), chosen.train)
+    return Plan(corpus, parts, tokenizer, encoded, choosing_ids, held_out_ids, data, net, chosen.train, compute, notes, whole)
 
 
 def fitting_size(sizes: Mapping[int, int], symbols: Mapping[int, float]) -> int:

@@ -27,8 +27,8 @@ from escriba.text.encoded import EncodedText
 from escriba.training.arguments import check_arguments, loss_and_state
 from escriba.training.due import EVALUATIONS, SAMPLES, Due
 from escriba.training.evaluation import Evaluation, evaluate_part
-from escriba.training.events import CheckpointDue, EpochEnded, Evaluated, Event, Finished, Progress, SampleDue, SteppedBack
-from escriba.training.keeping import Keeping, Updated
+from escriba.training.events import CheckpointDue, EpochEnded, Evaluated, Event, Finished, Joined, Progress, SampleDue, SteppedBack
+from escriba.training.keeping import Keeping, Updated, no_sound_step
 from escriba.training.memory import give_back_memory, keep_memory
 from escriba.training.optimizer import Plateau, learning_rate
 from escriba.training.scheduled import with_own_symbols
@@ -42,6 +42,8 @@ GOOD_EVERY = 100
 MOST_RESCUES = 3
 RESCUED_RATE = 0.3
 LEAST_WARM_UP = 10
+OVERFITS = 2
+"""Evaluations without gain after which the network is taken to overfit."""
 
 
 def fit(
@@ -50,6 +52,7 @@ def fit(
     settings: TrainSettings | None = None,
     *,
     choosing: EncodedText | None = None,
+    whole: Batches | None = None,
     step: StepFunction | None = None,
     budget_s: float | None = None,
     resume: TrainingState | None = None,
@@ -67,6 +70,9 @@ def fit(
         data: `windows`, `streams` or `documents`.
         settings: how it learns; without a length there, one epoch.
         choosing: a part of the text that is not learnt from, on which the loss is measured and the best weights are chosen.
+        whole: batches of the training and the choosing part together, which are learnt from once the share `join` of the training is
+            over, unless the network overfits by then: the loss on the choosing part has not gained at the last two evaluations. From
+            there on nothing is chosen any more, and the averaged or the last weights are kept.
         step: a step of your own: ``step(net, batch) -> loss`` or ``-> (loss, state)``.
         budget_s: seconds of training, in place of the settings' minutes.
         resume: what `Fit.state` gave before: training goes on from there, and with a length in steps or epochs everything is, bit for
@@ -83,13 +89,13 @@ def fit(
         SettingsError: a setting is out of its range, or an argument is of another kind.
         TrainingError: the state is of another network; while iterating, when a step gives back no loss, or no finite one again and again.
     """
-    check_arguments(net, data, choosing, step, budget_s, resume, more)
+    check_arguments(net, data, choosing, whole, step, budget_s, resume, more)
     chosen = (settings or TrainSettings()).but(**overrides)
     if all(length is None for length in (chosen.steps, chosen.epochs, chosen.minutes)):
         chosen = chosen.but(epochs=1)
     if budget_s is None and chosen.minutes is not None:
         budget_s = chosen.minutes * 60.0
-    run = Fit(net, data, chosen, choosing=choosing, step=step or training_step, budget_s=budget_s)
+    run = Fit(net, data, chosen, choosing=choosing, whole=whole, step=step or training_step, budget_s=budget_s)
     if resume is not None:
         run.restore(resume)
     elif more is not None:
@@ -107,10 +113,12 @@ class Fit(Iterator[Event]):
         settings: TrainSettings,
         *,
         choosing: EncodedText | None,
+        whole: Batches | None,
         step: StepFunction,
         budget_s: float | None,
     ) -> None:
         self.net, self.data, self.settings, self.choosing, self.step_function, self.budget_s = net, data, settings, choosing, step, budget_s
+        self._whole = whole
         self.total_steps = max(1, math.ceil(settings.epochs * len(data))) if settings.epochs is not None else settings.steps
         self.device = chosen_device(settings)
         self.precision = chosen_precision(settings, self.device)
@@ -184,6 +192,16 @@ class Fit(Iterator[Event]):
         """Which weights are kept: the "best" on the choosing part; without one the "averaged", or else the "last"."""
         return self._keeping.kind
 
+    @property
+    def _learnt_from(self) -> Batches:
+        """What is learnt from now."""
+        return self.data if self._whole is None or self._tally.joined_at is None else self._whole
+
+    @property
+    def _chosen_by(self) -> EncodedText | None:
+        """What is chosen by now: nothing once the choosing part is learnt too."""
+        return self.choosing if self._tally.joined_at is None else None
+
     def _where(self) -> tuple[int, float, float, float]:
         return self.step, self.step / len(self.data), self.elapsed_s, self.done
 
@@ -209,12 +227,7 @@ class Fit(Iterator[Event]):
         yield Finished(*self._where(), reason=reason, kept=self.kept)
 
     def _begin(self) -> None:
-        if not self._keeping.is_sound():
-            raise TrainingError(
-                tr("the network's weights are not all finite before the first step"),
-                expected=tr("numbers of ordinary size"),
-                hint=tr("make the network anew: escriba.LanguageModel(...)"),
-            )
+        self._keeping.check()
         if not self._keeping.has_good:
             self._keeping.remember(self.step)
         if self.origin_step:  # the moments are those of other rates: a new phase begins gently
@@ -237,6 +250,16 @@ class Fit(Iterator[Event]):
             tally.saved_at = self.step
             yield CheckpointDue(*self._where(), keep=due.name_to_keep(self.step))
             due.saved(self.elapsed_s)
+        if self._joins():
+            tally.joined_at, self._keeping.best, self._carried = self.step, None, None
+            yield Joined(*self._where())
+
+    def _joins(self) -> bool:
+        """Whether the choosing part is learnt too from here on."""
+        share, tally = self.settings.join, self._tally
+        if self._whole is None or share is None or tally.joined_at is not None:
+            return False
+        return share <= self.done < 1.0 and tally.stale < OVERFITS
 
     def _out_of_patience(self) -> bool:
         return self.settings.patience is not None and self._tally.stale >= self.settings.patience
@@ -247,7 +270,8 @@ class Fit(Iterator[Event]):
         return rate * self._plateau.factor * self._tally.rate_factor
 
     def _one_step(self) -> Progress | SteppedBack:
-        data, tally, rate, began = self.data.batch(self.step), self._tally, self._rate(), self.elapsed_s
+        tally, rate, began = self._tally, self._rate(), self.elapsed_s
+        data = self._learnt_from.batch(self.step - (tally.joined_at or 0))
         self.net.train()  # whoever was given an event may have used the network
         batch = TensorBatch.of(data, self.device, self._carried if data.carry else None)
         with autocast(self.device, self.precision):
@@ -278,26 +302,7 @@ class Fit(Iterator[Event]):
         self._keeping.step_back()
         self._carried = None
         if tally.rescues >= MOST_RESCUES:
-            raise TrainingError(
-                tr(
-                    "the loss is {loss_nats:g}, the gradient's length {gradient_norm:g} at step {step}, rate {rate:.3g}: "
-                    "no sound step for the third time",
-                    loss_nats=failed.loss_nats,
-                    gradient_norm=failed.gradient_norm,
-                    step=self.step,
-                    rate=rate,
-                ),
-                expected=tr(
-                    "finite numbers; each time training went back to its last good weights, with {share:g} of the rate; "
-                    "nothing unsound was saved",
-                    share=RESCUED_RATE,
-                ),
-                hint=tr(
-                    "train anew with a smaller rate: --set train.learning_rate={learning_rate:.1g}, "
-                    "or with shorter gradients: --set train.clip_norm=1",
-                    learning_rate=self.settings.learning_rate / 100,
-                ),
-            )
+            raise no_sound_step(failed, self.step, rate, RESCUED_RATE, self.settings.learning_rate)
         tally.rate_factor *= RESCUED_RATE
         return SteppedBack(*self._where(), failed.loss_nats, rate * RESCUED_RATE, tally.rescues)
 
@@ -305,10 +310,10 @@ class Fit(Iterator[Event]):
         """Measures the averaged weights, or else the present ones, and remembers them if they are the best so far."""
         tally = self._tally
         tally.evaluations, tally.evaluated_at = int(self.done * EVALUATIONS) + 1, self.step
-        if self.choosing is None:
+        if self._chosen_by is None:
             self._remember()
             return
-        found = self._measured(self.choosing)
+        found = self._measured(self._chosen_by)
         best = found.loss_nats < self.best_loss  # a loss that is not a number is never the best
         if best:
             tally.best_loss, self._keeping.best = found.loss_nats, self._keeping.present()
@@ -334,7 +339,8 @@ class Fit(Iterator[Event]):
     def _leave_kept_weights(self) -> None:
         """Writes the kept weights into the network for good; `state` still knows the others."""
         kept = self._keeping.kept()
-        if self.choosing is not None and self.step > self._tally.evaluated_at and self._measured(self.choosing).loss_nats < self.best_loss:
+        part = self._chosen_by
+        if part is not None and self.step > self._tally.evaluated_at and self._measured(part).loss_nats < self.best_loss:
             kept = self._keeping.present()  # stopped between two evaluations: these are the best, but who resumes need not know
         self._keeping.leave(kept)
         self.net.eval()
@@ -378,17 +384,17 @@ class Fit(Iterator[Event]):
             if not new_phase:
                 raise TrainingError(tr("the saved training is of the optimizer {saved!r}, not {optimizer!r}", saved=before, optimizer=own))
             state = TrainingState({name: tensor for name, tensor in state.tensors.items() if "moments/" not in name}, values)
-        carried = state.carried(self.device)
+        self._tally, carried = tally, state.carried(self.device)
         rows = None if carried is None else len(carried[0][0])
-        if rows not in (None, self.data.batch_size) and self.data.mode == "streams":
+        if rows not in (None, self._learnt_from.batch_size) and self.data.mode == "streams":
             if not new_phase:
-                met = tr("the saved training reads {rows} streams side by side, these batches {size}", rows=rows, size=self.data.batch_size)
+                met = tr("the saved training reads {rows} streams side by side, these batches {size}", rows=rows, size=self._learnt_from.batch_size)
                 raise TrainingError(met)
             carried = None
         self._keeping.restore(state, tally.step, values["good_step"])
         self._rng.set_state(state.tensors["random/dropout"])
         self._began = time.perf_counter() - values["elapsed_s"]
-        self._carried, self._tally = carried, tally
+        self._carried = carried
         if new_phase:
             self._keeping.begin_with_kept(tally.step)
             tally.begin_phase(values["elapsed_s"])

@@ -1,0 +1,121 @@
+"""In the end the choosing part is learnt too: when, by which weights then, not where the network overfits, and exactly after a stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import escriba
+from escriba.model.language_model import LanguageModel
+from escriba.settings import TrainSettings
+from escriba.text.batches import Batches, streams
+from escriba.text.encoded import EncodedText
+from escriba.text.tokenizer import CharTokenizer
+from escriba.training import trainer
+from escriba.training.events import Evaluated, Finished, Joined
+from escriba.training.trainer import Fit, fit
+
+MakeNet = Callable[..., LanguageModel]
+
+
+@pytest.fixture(autouse=True)
+def _float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same precision on every machine."""
+    monkeypatch.setattr(trainer, "chosen_precision", lambda settings, device: "float32")
+
+
+@pytest.fixture
+def whole(text: str, tokenizer: CharTokenizer) -> Batches:
+    """The training and the choosing part together."""
+    return streams(tokenizer.encode(text), batch_size=4, seq_len=16)
+
+
+SETTINGS = TrainSettings(steps=20, eval_every=2, join=0.5, averaging=0.9, schedule="cosine", sample_length=0)
+
+
+def test_it_joins_at_its_share(make_net: MakeNet, data: Batches, choosing: EncodedText, whole: Batches) -> None:
+    """From step 10 of 20 on: nothing is measured any more, the batches are the others from their beginning, the average is kept."""
+    seen: list[np.ndarray] = []
+
+    def step(net: LanguageModel, batch: object) -> object:
+        seen.append(batch.inputs.numpy().copy())  # type: ignore[attr-defined]
+        return trainer.training_step(net, batch)  # type: ignore[arg-type]
+
+    events = list(fit(make_net(), data, SETTINGS, choosing=choosing, whole=whole, step=step))  # type: ignore[arg-type]
+    assert [event.step for event in events if isinstance(event, Joined)] == [10]
+    assert max(event.step for event in events if isinstance(event, Evaluated)) == 10
+    assert isinstance(events[-1], Finished)
+    assert events[-1].kept == "averaged"
+    for number, inputs in enumerate(seen):
+        wanted = data.batch(number) if number < 10 else whole.batch(number - 10)
+        np.testing.assert_array_equal(inputs, wanted.inputs)
+
+
+@pytest.mark.parametrize("changes", [{"join": None}, {"averaging": None}])
+def test_without_it(make_net: MakeNet, data: Batches, choosing: EncodedText, whole: Batches, changes: dict) -> None:
+    """Without a share the best weights are chosen to the end; without an average the last are kept."""
+    events = list(fit(make_net(), data, SETTINGS, choosing=choosing, whole=whole, **changes))
+    assert any(isinstance(event, Joined) for event in events) == ("join" not in changes)
+    assert events[-1].kept == ("best" if "join" in changes else "last")  # type: ignore[attr-defined]
+
+
+def test_who_overfits_does_not_join(make_net: MakeNet, data: Batches, choosing: EncodedText, whole: Batches) -> None:
+    """With a rate at which the loss on the choosing part only grows, the best weights are chosen to the end."""
+    worse = iter(range(100))
+
+    def step(net: LanguageModel, batch: object) -> object:  # what it learns makes every other text unlikelier, more and more
+        loss, state = trainer.training_step(net, batch)  # type: ignore[arg-type]
+        return -loss * (1 + next(worse)), state
+
+    events = list(fit(make_net(), data, SETTINGS, choosing=choosing, whole=whole, step=step, learning_rate=0.01))  # type: ignore[arg-type]
+    assert not any(isinstance(event, Joined) for event in events)
+    assert events[-1].kept == "best"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("stop", [6, 10, 13])
+def test_going_on_is_exact(make_net: MakeNet, data: Batches, choosing: EncodedText, whole: Batches, stop: int) -> None:
+    """Stopped before, at and after the joining: the weights are those of a training that never stopped, and it joins once."""
+    parts = {"choosing": choosing, "whole": whole}
+    through = fit(make_net(), data, SETTINGS, **parts)  # type: ignore[arg-type]
+    list(through)
+    first = fit(make_net(), data, SETTINGS, **parts)  # type: ignore[arg-type]
+    joined = 0
+    for event in first:
+        joined += isinstance(event, Joined)
+        if event.step == stop and type(event).__name__ in ("CheckpointDue", "Progress"):
+            state = first.state()
+            if type(event).__name__ == "CheckpointDue" or stop == 13:
+                break
+    second: Fit = fit(make_net(seed=9), data, SETTINGS, resume=state, **parts)  # type: ignore[arg-type]
+    joined += sum(isinstance(event, Joined) for event in second)
+    assert joined == 1
+    mine, theirs = second.kept_weights(), through.kept_weights()
+    assert all(np.array_equal(mine[name], theirs[name]) for name in theirs)
+
+
+def test_a_new_phase_chooses_by_nothing_that_was_learnt(make_net: MakeNet, data: Batches, choosing: EncodedText, whole: Batches) -> None:
+    """Trained further, it goes on with the whole from the first step."""
+    parts = {"choosing": choosing, "whole": whole}
+    first = fit(make_net(), data, SETTINGS, **parts)  # type: ignore[arg-type]
+    list(first)
+    events = list(fit(make_net(), data, SETTINGS, more=first.state(), **parts))  # type: ignore[arg-type]
+    assert not any(isinstance(event, Evaluated | Joined) for event in events)
+    assert events[-1].kept == "averaged"  # type: ignore[attr-defined]
+
+
+def test_train_joins_what_it_cut_itself(story: str, names: tuple[str, ...], tmp_path: Path) -> None:
+    """A stream and documents; a choosing text of the user's own is never learnt."""
+    usual = {"hidden_size": 8, "embedding_dim": 4, "batch_size": 8, "seq_len": 20, "steps": 20, "join": 0.5, "sample_length": 0}
+    for source in ({"text": story}, {"documents": names}):
+        events: list[object] = []
+        escriba.train(**source, **usual, watcher=events.append)  # type: ignore[arg-type]
+        assert sum(isinstance(event, Joined) for event in events) == 1
+    own = {"val": story[-1800:-900], "test": story[-900:]}
+    for name, text in own.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    events = []
+    escriba.train(text=story[:-1800], **{name: tmp_path / name for name in own}, **usual, watcher=events.append)  # type: ignore[arg-type]
+    assert not any(isinstance(event, Joined) for event in events)
