@@ -20,7 +20,7 @@ LAYERS = (
     "server, studio",
     "api",
     "teaching, beginning, counted, closing, baselines, request",
-    "using, writing, measuring, recalling, pictures, packing, running, saving",
+    "using, writing, measuring, dynamic, recalling, pictures, packing, running, saving",
     "results, history",
     "training | inference | outputs | interop",
     "engine",

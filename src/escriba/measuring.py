@@ -38,7 +38,8 @@ class Evaluation:
     """How well a model foretells a whole text.
 
     Attributes:
-        protocol: "stream" (the state carried through the text, or through each document) or "window" (fresh windows).
+        protocol: "stream" (the state carried through the text, or through each document), "window" (fresh windows), or "dynamic" (a stream
+            from which the model goes on learning: not to be compared with the others).
         loss_nats: mean surprisal of a symbol, nats.
         standard_error: of loss_nats, as blocks of the text differ; None: there is only one block.
         bits_per_char: the same in bits, for each character.
@@ -250,6 +251,10 @@ def evaluate(
 ) -> Evaluation:
     """The loss of a model on a whole text. See `Model.evaluate`."""
     part = text_to_measure(model, source, text, encoding)
+    if protocol == "dynamic":
+        from escriba.dynamic import measure_dynamic
+
+        return Evaluation.of(protocol, measure_dynamic(model, part, lanes=lanes, progress=progress), part)
     engine = model.engine_for(part.characters)
     measured = measure(engine, model.tokenizer, part, protocol=protocol, window=window, lanes=lanes, progress=progress)
     return Evaluation.of(protocol, measured, part)

@@ -99,7 +99,7 @@ class Model(Writes, Packs):
         return self.engines.writing()
 
     def engine_for(self, symbols: int) -> Engine:
-        """The engine for reading about so many symbols: PyTorch's where NumPy's would take many seconds and it is installed, else the own."""
+        """The engine for reading about so many symbols: PyTorch's where NumPy's would take many seconds, else the own."""
         return self.engines.reading(symbols)
 
     @property
@@ -185,8 +185,9 @@ class Model(Writes, Packs):
 
         Args:
             source: a file, folder or known text, read as the training text was; or a text that was read. None: the part held out.
-            **options: text="..." instead of a source; protocol ("stream", or "window": fresh windows), window=256, lanes (1 is exact;
-                None: 16 for more than 20,000 symbols), encoding of the file, progress, called with the symbols read and their number.
+            **options: text="..." instead of a source; protocol ("stream"; "window": fresh windows; "dynamic": a copy of the model goes on
+                learning from what it has read, which needs PyTorch), window=256, lanes (1 is exact; None: 16 for more
+                than 20,000 symbols), encoding of the file, progress, called with the symbols read and their number.
 
         Raises:
             TextError: the text cannot be read, is of another form than the model's, or is no longer where it was.

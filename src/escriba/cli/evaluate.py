@@ -1,4 +1,4 @@
-"""``escriba evaluate``: the loss of models on a whole text, with its standard error, in two protocols.
+"""``escriba evaluate``: the loss of models on a whole text, with its standard error, in two protocols, or while the model goes on learning.
 
 It knows nothing of how that is computed.
 """
@@ -31,7 +31,7 @@ __all__ = ["evaluate_command"]
 @click.command("evaluate", no_args_is_help=True)
 @click.argument("models", nargs=-1, required=True, metavar="MODEL... [FILE|-]")
 @click.option("--held-out", is_flag=True, help="Measure on what each model's own training held out, instead of FILE.")
-@click.option("--protocol", type=click.Choice([*PROTOCOLS, "both"]), default="stream", show_default=True, help="See below.")
+@click.option("--protocol", type=click.Choice([*PROTOCOLS, "both", "dynamic"]), default="stream", show_default=True, help="See below.")
 @click.option("--window", type=click.IntRange(1), default=256, show_default=True, metavar="N", help="Symbols of a window.")
 @click.option(
     "--lanes", type=click.IntRange(1, 256), metavar="N", help="Parts of a stream read at once. [default: 16 in a long text; 1 is exact]"
@@ -50,7 +50,8 @@ def evaluate_command(
     """Measure models on a whole text: mean loss, its standard error, bits per character; the best first.
 
     Protocol stream carries the state through the whole text (documents each from their beginning); window begins anew every 256 symbols,
-    as training by windows does. Models of other units compare by bits per character.
+    as training by windows does. In protocol dynamic a copy of the model goes on learning from what it has just read: what it could come to
+    know of this text, not how well it foretells; it needs PyTorch. Models of other units compare by bits per character.
 
     \b
     escriba evaluate book chapter.txt

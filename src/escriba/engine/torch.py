@@ -23,7 +23,7 @@ from escriba.errors import SettingsError
 from escriba.language import tr
 from escriba.model.language_model import LanguageModel, ModelState
 
-__all__ = ["TorchEngine"]
+__all__ = ["TorchEngine", "reading_of_logits", "state_to_numpy"]
 
 _MOST_NUMBERS = 2**22
 """Numbers in the logits, or in the gates, of one piece of `read`: 16 MB in float32, far under the 64 MB that must never be passed."""
@@ -58,21 +58,21 @@ class TorchEngine(Engine):
         if batch_size < 1:
             raise SettingsError(tr("batch_size is {batch_size}", batch_size=batch_size), expected=tr("1 or more"))
         with self._running():
-            return _state_to_numpy(self.net.initial_state(batch_size))
+            return state_to_numpy(self.net.initial_state(batch_size))
 
     def step(self, ids: npt.ArrayLike, state: State) -> tuple[Array, State]:
         """One symbol a row. See `Engine.step`."""
         ids_B = self.checked_ids(ids, state, axes=1)
         with self._running():
             logits_BV, after = self.net.step(self._to_torch(ids_B), self._state_to_torch(state))
-            return _to_numpy(logits_BV), _state_to_numpy(after)
+            return _to_numpy(logits_BV), state_to_numpy(after)
 
     def advance(self, ids: npt.ArrayLike, state: State) -> tuple[Array, State]:
         """T symbols a row. See `Engine.advance`."""
         ids_BT = self.checked_ids(ids, state, axes=2)
         with self._running():
             logits_BTV, after = self.net(self._to_torch(ids_BT), self._state_to_torch(state))
-            return _to_numpy(logits_BTV), _state_to_numpy(after)
+            return _to_numpy(logits_BTV), state_to_numpy(after)
 
     def write(self, ids: npt.ArrayLike, state: State, samplings: Sequence[Sampling], uniforms: npt.ArrayLike) -> tuple[Ids, Floats, State]:
         """T symbols a row, with the state kept on the network's device meanwhile. See `Engine.write`."""
@@ -85,7 +85,7 @@ class TorchEngine(Engine):
                 logits_BV, live = self.net.step(self._to_torch(ids_B), live)
                 ids_B, log_probs_BT[:, t] = choose(_to_numpy(logits_BV), samplings, uniforms_BT[:, t])
                 ids_BT[:, t] = ids_B
-            return ids_BT, log_probs_BT, _state_to_numpy(live)
+            return ids_BT, log_probs_BT, state_to_numpy(live)
 
     def read(self, ids: npt.ArrayLike, targets: npt.ArrayLike, state: State, *, ranks: bool = False, top: int = 0) -> tuple[Reading, State]:
         """T symbols a row, in pieces of time and rows; of the logits only what is asked for leaves PyTorch. See `Engine.read`."""
@@ -103,8 +103,8 @@ class TorchEngine(Engine):
         chunk = max(1, _MOST_NUMBERS // (len(ids_BT) * widest))
         for start in range(0, ids_BT.shape[1], chunk):
             logits_BTV, live = self.net(self._to_torch(ids_BT[:, start : start + chunk]), live)
-            parts.append(_reading_of(logits_BTV, self._to_torch(targets_BT[:, start : start + chunk]), ranks, top))
-        return Reading.joined(parts), _state_to_numpy(live)
+            parts.append(reading_of_logits(logits_BTV, self._to_torch(targets_BT[:, start : start + chunk]), ranks, top))
+        return Reading.joined(parts), state_to_numpy(live)
 
     @contextlib.contextmanager
     def _running(self) -> Iterator[None]:
@@ -137,7 +137,7 @@ class TorchEngine(Engine):
         return tuple(tuple(self._to_torch(array).to(dtype) for array in layer) for layer in state)
 
 
-def _reading_of(logits_BTV: torch.Tensor, targets_BT: torch.Tensor, ranks: bool, top: int) -> Reading:
+def reading_of_logits(logits_BTV: torch.Tensor, targets_BT: torch.Tensor, ranks: bool, top: int) -> Reading:
     """`protocol.reading_of` in PyTorch, without an array of all log-probabilities."""
     logits_BTV = logits_BTV if logits_BTV.dtype == torch.float64 else logits_BTV.float()
     met_BT1 = logits_BTV.gather(-1, targets_BT[..., None])
@@ -164,5 +164,6 @@ def _to_numpy(tensor: torch.Tensor) -> Array:
     return array
 
 
-def _state_to_numpy(state: ModelState) -> State:
+def state_to_numpy(state: ModelState) -> State:
+    """A state of PyTorch's as engines hand it out."""
     return tuple(tuple(_to_numpy(tensor) for tensor in layer) for layer in state)

@@ -42,8 +42,7 @@ GOOD_EVERY = 100
 MOST_RESCUES = 3
 RESCUED_RATE = 0.3
 LEAST_WARM_UP = 10
-OVERFITS = 2
-"""Evaluations without gain after which the network is taken to overfit."""
+OVERFITS = 2  # evaluations without gain after which the network is taken to overfit
 
 
 def fit(
@@ -118,7 +117,6 @@ class Fit(Iterator[Event]):
         budget_s: float | None,
     ) -> None:
         self.net, self.data, self.settings, self.choosing, self.step_function, self.budget_s = net, data, settings, choosing, step, budget_s
-        self._whole = whole
         self.total_steps = max(1, math.ceil(settings.epochs * len(data))) if settings.epochs is not None else settings.steps
         self.device = chosen_device(settings)
         self.precision = chosen_precision(settings, self.device)
@@ -131,7 +129,7 @@ class Fit(Iterator[Event]):
         known = data.tokenizer
         self._never = () if known is None else tuple(one for one in (known.unk_id, known.eos_id) if one is not None)
         self._carried: ModelState | None = None
-        self._stopping = False
+        self._whole, self._stopping = whole, False
         self._began = time.perf_counter()
         self._ended: float | None = None
         self._events = self._run()
@@ -385,10 +383,10 @@ class Fit(Iterator[Event]):
                 raise TrainingError(tr("the saved training is of the optimizer {saved!r}, not {optimizer!r}", saved=before, optimizer=own))
             state = TrainingState({name: tensor for name, tensor in state.tensors.items() if "moments/" not in name}, values)
         self._tally, carried = tally, state.carried(self.device)
-        rows = None if carried is None else len(carried[0][0])
-        if rows not in (None, self._learnt_from.batch_size) and self.data.mode == "streams":
+        rows, size = None if carried is None else len(carried[0][0]), self._learnt_from.batch_size
+        if rows not in (None, size) and self.data.mode == "streams":
             if not new_phase:
-                met = tr("the saved training reads {rows} streams side by side, these batches {size}", rows=rows, size=self._learnt_from.batch_size)
+                met = tr("the saved training reads {rows} streams side by side, these batches {size}", rows=rows, size=size)
                 raise TrainingError(met)
             carried = None
         self._keeping.restore(state, tally.step, values["good_step"])
