@@ -20,7 +20,9 @@ from escriba.training.events import Progress
 pytest.importorskip("torch", reason="PyTorch is not installed")
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-TINY: dict[str, Any] = {"hidden_size": 8, "embedding_dim": 4, "seq_len": 20, "batch_size": 8, "sample_length": 10, "threads": 1}
+TINY: dict[str, Any] = {
+    "cell": "gru", "hidden_size": 8, "embedding_dim": 4, "seq_len": 20, "batch_size": 8, "sample_length": 10, "threads": 1,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -257,7 +257,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "names.txt").write_text("\n".join(names) + "\n", encoding="utf-8", newline="\n")
     (place / "news.csv").write_text("".join(f'{i},"News, number {i}",{lines[i]}\n' for i in range(200)), encoding="utf-8", newline="\n")
     folder = place / "models" / "book"
-    escriba.train(place / "book.txt", out=folder, steps=20, hidden_size=16, threads=1, sample_length=10)
+    escriba.train(place / "book.txt", out=folder, cell="gru", steps=20, hidden_size=16, threads=1, sample_length=10)
     return folder
 
 

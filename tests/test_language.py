@@ -59,7 +59,6 @@ ENGLISH = {
     "outputs.page": "(?s).*[<>{].*|1px solid .*|display:.*",  # HTML
     "outputs.plots": "outside lower center|offset points|punctuation, blank",  # matplotlib's words, a key
     "outputs.progress": "bold red",
-    "outputs.wording": "--set .*",
     "text.known": "[A-Z].*|many poets; .*",  # titles and names
     "text.plain": "(?s).*(Gutenberg|PROJECT|SMALL|Small).*",  # the licence that is looked for
     "training.arguments": "logits, state = .*",
@@ -71,7 +70,7 @@ ENGLISH = {
 
 WORDS = re.compile(r"[A-Za-z]{2,}[,;:]? +[A-Za-z(]{2,}")
 BUILT_IN = re.compile(r"[A-Z]\w*(?<!Settings)(?<!Text)(?<!Training)(?<!Checkpoint)Error")
-SAID = {"tr": 1, "told": 1, "later": 1, "trn": 2, "_Entry": 9, "setting": 0, "Preset": 1}
+SAID = {"tr": 1, "told": 1, "later": 1, "trn": 2, "_Entry": 9, "setting": 0, "Preset": 1, "_stack": 1}
 """Calls whose first arguments are in the catalogue: said there, or where they are shown."""
 
 

@@ -7,11 +7,12 @@ import pytest
 from escriba.errors import SettingsError
 from escriba.presets import PRESETS, preset
 from escriba.settings import ModelSettings, TrainSettings
+from escriba.weights import count_parameters
 
 
 def test_the_presets() -> None:
     """They are these, the default first, each with a purpose and one length."""
-    assert list(PRESETS) == ["small", "tutorial", "titles"]
+    assert list(PRESETS) == ["small", "tiny", "medium", "large", "tutorial", "titles"]
     for found in PRESETS.values():
         assert found.purpose
         assert sum(length is not None for length in (found.train.steps, found.train.epochs, found.train.minutes)) == 1
@@ -70,27 +71,49 @@ def test_another_cell(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_neural_ngram_learns_its_own_way() -> None:
     """Where a preset has settings of its own for it, they stand instead of the preset's others, and what is named goes before both."""
-    small, found = PRESETS["small"], preset(model={"cell": "ngram", "window": 5})
-    assert found.model == small.model.but(cell="ngram", window=5, dropout=0.0)
-    assert found.train == small.train.but(learning_rate=0.02)
+    plain, found = PRESETS["small"].plain, preset(model={"cell": "ngram", "window": 5})
+    assert plain is not None
+    assert found.model == plain.model.but(cell="ngram", window=5, dropout=0.0)
+    assert found.train == plain.train.but(learning_rate=0.02)
     named = preset(model={"cell": "ngram", "dropout": 0.3}, train={"learning_rate": 0.1, "steps": 5})
     assert (named.model.dropout, named.train.learning_rate, named.train.steps) == (0.3, 0.1, 5)
     assert preset("tutorial", model={"cell": "ngram"}).train == PRESETS["tutorial"].train
-    assert preset(model={"cell": "rnn"}).train == small.train
+    assert preset(model={"cell": "rnn"}).train == plain.train
 
 
-def test_a_preset_that_is_not_there() -> None:
-    """It is refused with those there are, and the nearest."""
-    with pytest.raises(SettingsError, match="no preset 'smal'") as caught:
-        preset("smal")
-    assert caught.value.hint == "did you mean 'small'?"
-    assert caught.value.expected == "one of small, tutorial, titles"
+def test_the_default_is_a_stack_and_other_cells_are_plain() -> None:
+    """The lessons' cells stand alone unless a stack is asked for; a size that is named is as wide at the input."""
+    assert preset().model.residual
+    assert preset().model.cell == "mingru"
+    for cell in ("rnn", "gru", "lstm"):
+        found = preset(model={"cell": cell})
+        assert (found.model.cell, found.model.residual, found.model.num_layers) == (cell, False, 1)
+        assert found.train.minutes == preset().train.minutes
+        stack = preset(model={"cell": cell, "residual": True})
+        assert (stack.model.residual, stack.model.num_layers, stack.train) == (True, 4, preset().train)
+    assert preset(model={"hidden_size": 64}).model.embedding_dim == 64
+    assert preset(model={"hidden_size": 64, "embedding_dim": 16}).model.embedding_dim == 16
+    assert preset(model={"cell": "gru", "hidden_size": 64}).model.embedding_dim == 128
 
 
-def test_a_wrong_value() -> None:
-    """It is refused as anywhere."""
-    with pytest.raises(SettingsError, match="num_layers is 0"):
-        preset(model={"num_layers": 0})
-    with pytest.raises(SettingsError, match="'patiense'"):
-        preset(train={"patiense": 3})
-    assert isinstance(preset(train={"steps": "7"}).train, TrainSettings)
+def test_presets_grow() -> None:
+    """tiny, small, medium and large: each is larger than the one before and has more time; their own size is the largest they choose."""
+    names = ("tiny", "small", "medium", "large")
+    sizes = [count_parameters(PRESETS[name].model, 100) for name in names]
+    assert sizes == sorted(sizes)
+    assert sizes[0] < 500_000
+    minutes = [PRESETS[name].train.minutes or 0 for name in names]
+    assert minutes == sorted(set(minutes))
+    for name in names:
+        found = PRESETS[name]
+        assert max(found.sizes) == (found.model.num_layers, found.model.hidden_size)
+
+
+def test_more_epochs_drop_more() -> None:
+    """Between two rows by the logarithm of the epochs, beyond them as at the ends; a lesson's preset never."""
+    found = PRESETS["small"]._replace(by_epochs=((2.0, {"dropout": 0.1}), (8.0, {"dropout": 0.3})))
+    assert [found.against_overfitting(epochs)["dropout"] for epochs in (0.5, 2, 4, 8, 99)] == [0.1, 0.1, 0.2, 0.3, 0.3]
+    assert PRESETS["tutorial"].against_overfitting(5.0) == {}
+    rows = [dict(row) for _, row in PRESETS["small"].by_epochs]
+    for name in rows[0]:
+        assert [row[name] for row in rows] == sorted(row[name] for row in rows)

@@ -122,8 +122,8 @@ def _anew(request: Request, given: Mapping[type[Settings], dict[str, Any]], targ
         before = _before(parent, corpus)
         parts = corpus.parts(seed=chosen.train.seed, held_out=held_out, choosing=choosing)
         vocabulary = extended(fit_tokenizer(corpus, parts), parent.tokenizer)
-    sized = parent is None and not {"hidden_size", "embedding_dim"} & set(model_settings)
-    plan = prepare(corpus, chosen, held_out=held_out, choosing=choosing, sized=sized, vocabulary=vocabulary)
+    named = {*model_settings, *given[TrainSettings]}
+    plan = prepare(corpus, chosen, held_out=held_out, choosing=choosing, named=named, vocabulary=vocabulary)
     if parent is not None:
         _refuse_a_leak(parent.path, plan)
         weights, known = transferred(
@@ -240,7 +240,7 @@ def _same_text(request: Request, before: Config, folder: Path, chosen: Preset, c
         )
     held_out, choosing = own_parts(request, corpus)
     tokenizer = load_folder(folder).tokenizer
-    plan = prepare(corpus, chosen, held_out=held_out, choosing=choosing, compute=compute, sized=False, vocabulary=tokenizer)
+    plan = prepare(corpus, chosen, held_out=held_out, choosing=choosing, compute=compute, vocabulary=tokenizer)
     for name, part, words in (
         ("held_out", plan.parts.held_out, later("the held-out text is not that of the training in {folder}")),
         ("choosing", plan.parts.choosing, later("the choosing text is not that of the training in {folder}")),

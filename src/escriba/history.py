@@ -126,7 +126,7 @@ class Closed:
     bits_per_char: float | None
     perplexity: float | None
     held_out_symbols: int
-    again: dict[str, int] | None = None
+    again: dict[str, float] | None = None
     baselines: dict[str, float] | None = None
     compared: str | None = None
 

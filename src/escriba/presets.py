@@ -5,9 +5,12 @@ It knows nothing of how they are used; every value can be overridden by name.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from escriba.errors import SettingsError, near_name
 from escriba.language import tr
@@ -23,7 +26,10 @@ class Preset(NamedTuple):
         purpose: the sentence.
         model: the network.
         train: how it learns.
-        sizes: the hidden sizes among which the machine's speed chooses, where a time is the measure; none: always the model's own.
+        sizes: layers and hidden sizes among which the machine's speed chooses, where a time is the measure; none: always the model's own.
+        symbols_per_parameter: symbols that a network of the size to choose must see for each of its parameters.
+        by_epochs: how often the text is read, and what is dropped and decays then, the fewest first; between them it is interpolated.
+        plain: what stands instead where another cell is asked for, outside of a residual stack; None: nothing.
         for_ngram: settings of the network and of its training that a neural n-gram has otherwise: it learns more slowly than what
             recurs, and has little to overfit with.
     """
@@ -31,21 +37,72 @@ class Preset(NamedTuple):
     purpose: str
     model: ModelSettings
     train: TrainSettings
-    sizes: tuple[int, ...] = ()
+    sizes: tuple[tuple[int, int], ...] = ()
+    symbols_per_parameter: float = 1.0
+    by_epochs: tuple[tuple[float, Mapping[str, float]], ...] = ()
+    plain: Preset | None = None
     for_ngram: Mapping[str, Any] = MappingProxyType({})
+
+    def against_overfitting(self, epochs: float) -> dict[str, float]:
+        """What is dropped and decays when the text is read so often: between two rows of `by_epochs` by the logarithm of the epochs.
+
+        Args:
+            epochs: times through the text, more than 0.
+        """
+        if not self.by_epochs:
+            return {}
+        at = [math.log(one) for one, _ in self.by_epochs]
+        names = self.by_epochs[0][1]
+        return {name: round(float(np.interp(math.log(epochs), at, [row[name] for _, row in self.by_epochs])), 3) for name in names}
+
+
+def _plain(largest: int, minutes: float) -> Preset:
+    """For the cells of the lessons: one layer, its state carried along streams."""
+    return Preset(
+        "",
+        ModelSettings(cell="gru", embedding_dim=largest // 4, hidden_size=largest, dropout=0.1, embedding_scale=1.0),
+        TrainSettings(
+            batch_size=32, seq_len=128, optimizer="adamw", learning_rate=8e-3, beta2=0.99, weight_decay=0.05, schedule="cosine",
+            warmup_steps=30, clip_norm=1.0, minutes=minutes,
+        ),
+        sizes=tuple((1, size) for size in (128, 192, 256, 384, 512, 768, 1024) if size <= largest),
+        symbols_per_parameter=8.0,
+        for_ngram=MappingProxyType({"dropout": 0.0, "learning_rate": 0.02}),
+    )  # fmt: skip
+
+
+SIZES = ((2, 64), (2, 128), (3, 192), (4, 256), (6, 384), (8, 512))
+"""Layers and hidden sizes of the residual stacks."""
+
+BY_EPOCHS: tuple[tuple[float, Mapping[str, float]], ...] = (
+    (3.0, {"dropout": 0.1, "symbol_dropout": 0.0, "weight_decay": 0.1}),
+    (16.0, {"dropout": 0.2, "symbol_dropout": 0.1, "weight_decay": 0.2}),
+)
+"""Measured, see docs/explanation/experiments.md."""
+
+
+def _stack(purpose: str, layers: int, size: int, minutes: float) -> Preset:
+    """A residual stack that learns in parallel over time, no larger than this."""
+    return Preset(
+        purpose,
+        ModelSettings(
+            cell="mingru", residual=True, num_layers=layers, hidden_size=size, embedding_dim=size, dropout=0.1, embedding_scale=1.0
+        ),
+        TrainSettings(
+            batch_size=16, seq_len=256, optimizer="muon", learning_rate=4e-3, beta1=0.95, beta2=0.99, weight_decay=0.1, schedule="cosine",
+            warmup_steps=30, clip_norm=1.0, averaging=0.99, join=0.7, minutes=minutes,
+        ),
+        sizes=tuple(one for one in SIZES if one <= (layers, size)),
+        by_epochs=BY_EPOCHS,
+        plain=_plain(2 * size, minutes),
+    )  # fmt: skip
 
 
 PRESETS: Mapping[str, Preset] = {
-    "small": Preset(
-        "the default: a strong plain recurrent network in a few minutes on a laptop",
-        ModelSettings(cell="gru", embedding_dim=128, hidden_size=512, dropout=0.1, embedding_scale=1.0),
-        TrainSettings(
-            batch_size=32, seq_len=128, optimizer="adamw", learning_rate=8e-3, beta2=0.99, weight_decay=0.05, schedule="cosine",
-            warmup_steps=30, clip_norm=1.0, minutes=5,
-        ),
-        sizes=(128, 192, 256, 384, 512),
-        for_ngram={"dropout": 0.0, "learning_rate": 0.02},
-    ),
+    "small": _stack("the default: the best model of your text in five minutes on a laptop", 4, 256, 5),
+    "tiny": _stack("a model of at most half a million numbers, in a minute", 2, 128, 1),
+    "medium": _stack("for texts of many megabytes, or a longer time: 20 minutes", 6, 384, 20),
+    "large": _stack("for a graphics card, or an hour", 8, 512, 60),
     "tutorial": Preset(
         "the lessons' own network and training: GRU 1024 on shuffled windows of 100, Adam",
         ModelSettings(cell="gru", embedding_dim=256, hidden_size=1024),
@@ -80,15 +137,18 @@ def preset(name: str = "small", *, model: Mapping[str, Any] | None = None, train
             expected=tr("one of {names}", names=", ".join(PRESETS)),
             hint=tr("did you mean {near!r}?", near=near) if near else None,
         )
-    found = PRESETS[name]
+    found, model_changes = PRESETS[name], dict(model or {})
+    if found.plain is not None and model_changes.get("cell", found.model.cell) != found.model.cell and not model_changes.get("residual"):
+        found = found.plain._replace(purpose=found.purpose)
     changes = dict(train or {})
     if any(changes.get(length) is not None for length in LENGTHS):
         changes = {**dict.fromkeys(LENGTHS), **changes}
-    model_changes = dict(model or {})
     if model_changes.get("cell", found.model.cell) != found.model.cell:  # what belongs to the preset's own cell does not carry over
         own: dict[str, Any] = {"activation": "auto", "reset": "after", "window": 3, "codes": False, "order": 6}
         if model_changes["cell"] == "ngram":
             own |= {name: value for name, value in found.for_ngram.items() if name in ModelSettings.fields}
             changes = {**{name: value for name, value in found.for_ngram.items() if name in TrainSettings.fields}, **changes}
         model_changes = {**own, **model_changes}
+    if found.model.residual and "hidden_size" in model_changes:  # as wide at the input as inside
+        model_changes = {"embedding_dim": model_changes["hidden_size"], **model_changes}
     return found._replace(model=found.model.but(**model_changes), train=found.train.but(**changes))

@@ -312,14 +312,18 @@ class Teaching:
                 self.folder.record("finished", date=now(), **figures)
         return closed
 
-    def _again(self, training: Fit) -> dict[str, int] | None:
-        """What trains as long without a clock; where the size of the network was, or may have been, chosen for this machine, it too."""
+    def _again(self, training: Fit) -> dict[str, float] | None:
+        """What trains as long without a clock, and what was, or may have been, chosen by this machine's speed."""
         if self.plan.train.minutes is None or training.origin_step:
             return None
-        model = self.plan.net.settings
-        chosen = bool(self.plan.notes) or self.resume is not None
-        size = {"hidden_size": model.hidden_size, "embedding_dim": model.embedding_dim or 0} if chosen else {}
-        return {"steps": training.step, **size}
+        model, train = self.plan.net.settings, self.plan.train
+        chosen: dict[str, float] = {"steps": training.step}
+        if model.residual:
+            chosen |= {"num_layers": model.num_layers, "hidden_size": model.hidden_size}
+            chosen |= {"dropout": model.dropout, "symbol_dropout": model.symbol_dropout, "weight_decay": train.weight_decay}
+        elif self.plan.notes or self.resume is not None:
+            chosen |= {"hidden_size": model.hidden_size, "embedding_dim": model.embedding_dim or 0}
+        return chosen
 
 
 def describe_examples(data: Batches) -> Told:

@@ -17,10 +17,11 @@ from escriba.text.corpus import read
 from escriba.text.encoded import EncodedText
 from escriba.text.tokenizer import CharTokenizer
 from escriba.training import plan as module
-from escriba.training.plan import SYMBOLS_PER_PARAMETER, characters_per_symbol, fitting_size, make_batches, prepare, sort_settings
+from escriba.training.plan import characters_per_symbol, fitting_size, make_batches, prepare, sort_settings
 from escriba.training.probe import Compute
+from escriba.weights import count_parameters
 
-TINY = preset(model={"hidden_size": 8, "embedding_dim": 4}, train={"batch_size": 8, "seq_len": 16, "steps": 10})
+TINY = preset(model={"cell": "gru", "hidden_size": 8, "embedding_dim": 4}, train={"batch_size": 8, "seq_len": 16, "steps": 10})
 
 
 ON_CPU = Compute("cpu", "float32", 1, 1000.0, measured=True)
@@ -203,20 +204,21 @@ def test_a_device_that_is_not_there(story: str) -> None:
         prepare(read(text=story), TINY._replace(train=TINY.train.but(device="cuda:99")))
 
 
-SIZED = preset(train={"minutes": 1, "batch_size": 8, "seq_len": 16})
-Speeds = Callable[[Callable[[int], float]], list[int]]
+LENGTH = {"minutes": 1, "batch_size": 8, "seq_len": 16}
+SIZED, PLAIN = preset(train=LENGTH), preset(model={"cell": "gru"}, train=LENGTH)
+Speeds = Callable[[Callable[[ModelSettings], float]], list[tuple[int, int]]]
 
 
 @pytest.fixture
 def speeds(monkeypatch: pytest.MonkeyPatch) -> Speeds:
-    """``speeds(of)``: a network of a hidden size is measured as fast as the function says; gives the sizes that were measured."""
+    """``speeds(of)``: a network is measured as fast as the function says; gives the layers and sizes that were measured."""
 
-    def pretend(of: Callable[[int], float]) -> list[int]:
-        seen: list[int] = []
+    def pretend(of: Callable[[ModelSettings], float]) -> list[tuple[int, int]]:
+        seen: list[tuple[int, int]] = []
 
         def measure(net: LanguageModel, data: Batches, settings: TrainSettings) -> Compute:
-            seen.append(net.settings.hidden_size)
-            return Compute("cpu", "float32", settings.threads or 2, of(seen[-1]), measured=True)
+            seen.append((net.settings.num_layers, net.settings.hidden_size))
+            return Compute("cpu", "float32", settings.threads or 2, of(net.settings), measured=True)
 
         monkeypatch.setattr(module, "probe", measure)
         return seen
@@ -224,67 +226,92 @@ def speeds(monkeypatch: pytest.MonkeyPatch) -> Speeds:
     return pretend
 
 
-def work(size: int) -> int:
-    """About the parameters of the preset's network with that hidden size, on the story."""
-    return 3 * size * (size + size // 4 + 2) + 40 * (size + size // 4)
+def work(model: ModelSettings) -> int:
+    """The parameters of a network on the story, to which its work is in proportion."""
+    return count_parameters(model, 30)
 
 
-@pytest.mark.parametrize(("times", "size"), [(0.5, 128), (2.5, 128), (7, 192), (25, 256), (100, 384), (300, 512), (1e5, 512)])
-def test_the_size_follows_the_machine(times: float, size: int, story: str, speeds: Speeds) -> None:
+@pytest.mark.parametrize("chosen", [SIZED, PLAIN], ids=["stack", "plain"])
+def test_the_size_follows_the_machine(chosen: Preset, story: str, speeds: Speeds) -> None:
     """The faster the machine, the larger the network that sees enough symbols in its minute; never larger than the preset's own."""
-    rate = times * SYMBOLS_PER_PARAMETER * work(128) ** 2 / (60 * 0.85)  # by times more than what 128 needs
-    speeds(lambda hidden_size: rate / work(hidden_size))
-    plan = prepare(read(text=story), SIZED)
-    assert plan.net.settings == SIZED.model.but(hidden_size=size, embedding_dim=size // 4)
-    assert plan.compute.symbols_per_s == rate / work(size)
-    if size == 512:
-        assert plan.notes == ()
-    else:
-        (note,) = plan.notes
-        assert note.startswith(f"hidden_size {size} instead of 512: this machine learns about ")
-        assert "(hidden_size 512 takes it all the same)" in note
+    least = module._of_size(chosen.model, *min(chosen.sizes))
+    needed = chosen.symbols_per_parameter * count_parameters(least, 1) * work(least) / (60 * 0.85)
+    found = []
+    for times in (0.1, 1.5, 15, 60, 250, 1e3, 1e4, 1e6):
+        speeds(lambda model, rate=needed * times: rate / work(model))  # type: ignore[misc]
+        plan = prepare(read(text=story), chosen)
+        own = plan.net.settings
+        found.append((own.num_layers, own.hidden_size))
+        assert plan.compute.symbols_per_s == needed * times / work(own)
+        if own.hidden_size == chosen.model.hidden_size:
+            assert plan.notes == ()
+        else:
+            (note,) = plan.notes
+            assert f"{own.hidden_size} instead of " in note
+            assert "take" in note
+    assert found == sorted(found)
+    assert found[:2] == [min(chosen.sizes)] * 2
+    assert found[-1] == max(chosen.sizes) == (chosen.model.num_layers, chosen.model.hidden_size)
+    assert len(set(found)) >= 4
 
 
-def test_a_small_network_that_is_slower_than_its_size_says(story: str, speeds: Speeds) -> None:
+def test_a_network_that_is_slower_than_its_size_says(story: str, speeds: Speeds) -> None:
     """The size that is foretold is measured; where that disappoints, a smaller one is taken, and measured too."""
-    enough = SYMBOLS_PER_PARAMETER * work(512) / (60 * 0.85)
-    seen = speeds(lambda size: 0.6 * enough if size == 512 else enough / 20)
-    plan = prepare(read(text=story), SIZED)
-    assert seen[:2] == [512, 384]
-    assert plan.net.settings.hidden_size == seen[-1] < 384
+    enough = PLAIN.symbols_per_parameter * work(PLAIN.model) / (60 * 0.85)
+    seen = speeds(lambda model: 0.6 * enough if model.hidden_size == 512 else enough / 20)
+    plan = prepare(read(text=story), PLAIN)
+    assert seen[:2] == [(1, 512), (1, 384)]
+    assert plan.net.settings.hidden_size == seen[-1][1] < 384
     assert plan.compute.symbols_per_s == enough / 20
     assert plan.compute.threads == 2
 
 
+STEPS = {"minutes": None, "steps": 5}
+
+
 @pytest.mark.parametrize(
-    ("chosen", "sized"),
+    ("chosen", "named"),
     [
-        pytest.param(SIZED, False, id="the size was named"),
-        pytest.param(SIZED._replace(train=SIZED.train.but(minutes=None, steps=5)), True, id="steps are the measure"),
-        pytest.param(preset("tutorial", train={"minutes": 1, "batch_size": 8, "seq_len": 16}), True, id="a lesson's own network"),
+        *(pytest.param(SIZED, {name}, id=f"{name} was named") for name in ("hidden_size", "num_layers", "embedding_dim")),
+        pytest.param(SIZED._replace(train=SIZED.train.but(**STEPS)), set(), id="steps are the measure"),
+        pytest.param(preset("tutorial", train=LENGTH), set(), id="a lesson's own network"),
     ],
 )
-def test_no_size_is_chosen(chosen: Preset, sized: bool, story: str, speeds: Speeds) -> None:
+def test_no_size_is_chosen(chosen: Preset, named: set[str], story: str, speeds: Speeds) -> None:
     """Where the size was named, no time is the measure, or the preset is a lesson's, the network is the preset's, and alone measured."""
-    seen = speeds(lambda size: 1e-3)
-    plan = prepare(read(text=story), chosen, sized=sized)
-    assert plan.net.settings == chosen.model
+    seen = speeds(lambda model: 1e-3)
+    plan = prepare(read(text=story), chosen, named=named)
+    assert (plan.net.settings.num_layers, plan.net.settings.hidden_size) == (chosen.model.num_layers, chosen.model.hidden_size)
     assert plan.notes == ()
-    assert seen == [chosen.model.hidden_size]
+    assert seen == [(chosen.model.num_layers, chosen.model.hidden_size)]
 
 
 def test_without_measurement_no_size_is_chosen(story: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With measuring switched off the preset's own size stays."""
+    """With measuring switched off the preset's own size stays, and what it drops."""
     monkeypatch.setenv("ESCRIBA_PROBE", "off")
     plan = prepare(read(text=story), SIZED)
     assert plan.net.settings == SIZED.model
     assert not plan.compute.measured
 
 
+@pytest.mark.parametrize("length", [{"epochs": 10.0}, {"steps": None}, {"minutes": 1.0}])
+def test_what_is_dropped_follows_the_epochs(length: dict, story: str, speeds: Speeds) -> None:
+    """However the length is given: the same number of epochs drops as much; what was named stays as it was named."""
+    data = prepare(read(text=story), SIZED._replace(train=SIZED.train.but(**STEPS))).data
+    steps = 10 * len(data)
+    if "minutes" in length:
+        speeds(lambda model: 10 * data.symbols_per_epoch / (60 * module.LEARNING_SHARE))
+    train = SIZED.train.but(**{"minutes": None, **({"steps": steps} if "steps" in length else length)})
+    plan = prepare(read(text=story), SIZED._replace(train=train), named={"hidden_size", "dropout"})
+    wanted = SIZED.against_overfitting(10.0)
+    assert plan.net.settings.symbol_dropout == wanted["symbol_dropout"] > 0
+    assert plan.train.weight_decay == wanted["weight_decay"]
+    assert plan.net.settings.dropout == SIZED.model.dropout != wanted["dropout"]
+
+
 @pytest.mark.parametrize(
-    ("symbols", "size"), [((39, 0, 0), 1), ((40, 0, 0), 1), ((99, 80, 0), 2), ((99, 79, 0), 1), ((99, 79, 120), 3), ((9e9, 9e9, 9e9), 3)]
+    ("symbols", "at"), [((39, 0, 0), 0), ((40, 0, 0), 0), ((99, 80, 0), 1), ((99, 79, 0), 0), ((99, 79, 120), 2), ((9e9, 9e9, 9e9), 2)]
 )
-def test_the_rule_of_sizes(symbols: tuple[float, ...], size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_rule_of_sizes(symbols: tuple[float, ...], at: int) -> None:
     """The largest network with enough symbols for its parameters; the smallest if none has."""
-    monkeypatch.setattr(module, "SYMBOLS_PER_PARAMETER", 4.0)
-    assert fitting_size({1: 10, 2: 20, 3: 30}, dict(zip((1, 2, 3), symbols, strict=True))) == size
+    assert fitting_size([10, 20, 30], symbols, 4.0) == at

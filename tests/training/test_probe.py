@@ -327,4 +327,4 @@ def test_the_first_preset_is_measured_anew(tried: Callable[[Seconds], Tried]) ->
         tried(lambda device, precision, threads, symbols, seconds=seconds: symbols * seconds)  # type: ignore[misc]
         assert measure_preset().symbols_per_s == pytest.approx(1 / seconds)
     (one,) = remembered_measurements()
-    assert (one.shape["cell"], one.shape["hidden_size"], one.shape["vocab_size"], one.shape["batch_size"]) == ("gru", 512, 64, 32)
+    assert (one.shape["cell"], one.shape["hidden_size"], one.shape["vocab_size"], one.shape["batch_size"]) == ("mingru", 256, 64, 16)

@@ -6,17 +6,17 @@ It knows nothing of folders; a text that was read and settings come in. How fast
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from escriba.errors import SettingsError
-from escriba.language import tr
+from escriba.language import later, tr
 from escriba.model.language_model import LanguageModel
 from escriba.presets import Preset
-from escriba.settings import ModelSettings, TrainSettings
+from escriba.settings import ModelSettings, Settings, TrainSettings
 from escriba.text.batches import Batches, documents, streams, windows
 from escriba.text.corpus import Corpus, Parts
 from escriba.text.encoded import EncodedText
@@ -28,8 +28,8 @@ from escriba.weights import count_parameters
 
 __all__ = ["Plan", "characters_per_symbol", "fit_tokenizer", "fitting_size", "make_batches", "prepare", "sort_settings"]
 
-SYMBOLS_PER_PARAMETER = 8.0
-"""Symbols that a network must see for each of its parameters; measured, see docs/explanation/experiments.md."""
+SIZE = ("hidden_size", "embedding_dim", "num_layers")
+"""The settings that are a network's size: who names one chooses them all."""
 LEARNING_SHARE = 0.85
 """The share of a time that goes into learning; the rest is for reading, evaluations, samples and the last measurement."""
 
@@ -128,7 +128,7 @@ def prepare(
     held_out: Corpus | None = None,
     choosing: Corpus | None = None,
     compute: Compute | None = None,
-    sized: bool = True,
+    named: Collection[str] = (),
     vocabulary: Tokenizer | None = None,
 ) -> Plan:
     """Everything that training needs, from a text that was read and a preset.
@@ -138,8 +138,8 @@ def prepare(
         chosen: how large a network is to be, and how it is to learn.
         held_out: a part of the user's own to hold out, instead of the last tenth.
         choosing: a part of the user's own to choose the best weights by.
-        compute: where to learn, as in an earlier run; None: measured.
-        sized: whether the network's size may be chosen from the preset's, where a time is the measure; False: the user named it.
+        compute: where to learn, as in an earlier run, whose size is then the preset's; None: measured.
+        named: the settings that the user named: they are not chosen by the text and the machine.
         vocabulary: the tokenizer to use; None: one is fitted to the text.
 
     Raises:
@@ -150,73 +150,104 @@ def prepare(
     encoded = parts.train.encode(tokenizer)
     choosing_ids, held_out_ids = encoded_part(parts.choosing, tokenizer, "choosing"), encoded_part(parts.held_out, tokenizer, "held-out")
     data = make_batches(encoded, chosen.train)
-    net = LanguageModel(tokenizer.vocab_size, chosen.model, seed=chosen.train.seed)
+    model, is_new = chosen.model, compute is None
     notes: tuple[str, ...] = ()
-    if compute is None and sized and chosen.sizes and chosen.train.minutes is not None:
-        net, compute, notes = _sized(net, data, chosen, characters_per_symbol(parts.train, encoded))
-    compute = compute or probe(net, data, chosen.train)
-    if chosen.train.sample_length:  # a prompt that cannot be read is met now, not when the first sample is due
-        tokenizer.encode(tokenizer.normalize(chosen.train.sample_prompt))
+    if is_new and chosen.sizes and chosen.train.minutes is not None and not set(SIZE) & set(named):
+        model, compute, notes = _sized(tokenizer.vocab_size, data, chosen, characters_per_symbol(parts.train, encoded))
+    compute = compute or probe(LanguageModel(tokenizer.vocab_size, model), data, chosen.train)
+    against = _against_overfitting(chosen, data, compute) if is_new else {}
+    against = {name: value for name, value in against.items() if name not in named}
+    net = LanguageModel(tokenizer.vocab_size, model.but(**_of(model, against)), seed=chosen.train.seed)
+    train = chosen.train.but(**_of(chosen.train, against))
+    if train.sample_length:  # a prompt that cannot be read is met now, not when the first sample is due
+        tokenizer.encode(tokenizer.normalize(train.sample_prompt))
     whole = None
-    if chosen.train.join is not None and parts.whole_train is not parts.train:
-        whole = make_batches(parts.whole_train.encode(tokenizer), chosen.train)
-    return Plan(corpus, parts, tokenizer, encoded, choosing_ids, held_out_ids, data, net, chosen.train, compute, notes, whole)
+    if train.join is not None and parts.whole_train is not parts.train:
+        whole = make_batches(parts.whole_train.encode(tokenizer), train)
+    return Plan(corpus, parts, tokenizer, encoded, choosing_ids, held_out_ids, data, net, train, compute, notes, whole)
 
 
-def fitting_size(sizes: Mapping[int, int], symbols: Mapping[int, float]) -> int:
-    """The hidden size to take: the largest that learns from 8 symbols or more for each of its parameters, or else the smallest.
+def _against_overfitting(chosen: Preset, data: Batches, compute: Compute) -> dict[str, float]:
+    """What is dropped and decays, by how often the text will be read; nothing where that cannot be foretold."""
+    train, an_epoch = chosen.train, data.symbols_per_epoch
+    if train.minutes is not None:
+        seen = 60.0 * train.minutes * LEARNING_SHARE * compute.symbols_per_s
+    else:
+        seen = an_epoch * (train.epochs or (train.steps or 0) / len(data))
+    return chosen.against_overfitting(seen / an_epoch) if seen else {}
+
+
+def _of(settings: Settings, values: Mapping[str, float]) -> dict[str, float]:
+    """Those of the values that are settings of this kind."""
+    return {name: value for name, value in values.items() if name in settings.fields}
+
+
+def fitting_size(parameters: Sequence[int], symbols: Sequence[float], needed: float) -> int:
+    """Which of several sizes to take, the smallest first: the last that learns from enough symbols, or else the first.
 
     Args:
-        sizes: the parameters of a network of each hidden size.
-        symbols: how many symbols each could learn from in the time there is.
+        parameters: of a network of each size.
+        symbols: how many each could learn from in the time there is.
+        needed: symbols for each parameter.
     """
-    return max((size for size, parameters in sizes.items() if symbols[size] >= SYMBOLS_PER_PARAMETER * parameters), default=min(sizes))
+    return max((at for at, count in enumerate(parameters) if symbols[at] >= needed * count), default=0)
 
 
-def _sized(net: LanguageModel, data: Batches, chosen: Preset, characters: float) -> tuple[LanguageModel, Compute, tuple[str, ...]]:
+def _sized(vocab_size: int, data: Batches, chosen: Preset, characters: float) -> tuple[ModelSettings, Compute, tuple[str, ...]]:
     """The network of the size that fits the time on this machine, where it learns, and a sentence if it is not the preset's own.
 
     The preset's own network is measured; by its speed, for work goes with the parameters, a size is chosen, measured itself, and
-    by that measurement chosen again.
+    by that measurement chosen again. How large a network should be depends on its inner parameters, not on the vocabulary's.
     """
-    train, own = chosen.train, chosen.model.hidden_size
-    models = {size: _of_size(chosen.model, size) for size in sorted({*chosen.sizes, own})}
-    parameters = {size: count_parameters(model, net.vocab_size) for size, model in models.items()}
+    train, own = chosen.train, (chosen.model.num_layers, chosen.model.hidden_size)
+    models = [_of_size(chosen.model, *size) for size in sorted({*chosen.sizes, own})]
+    work, inner = ([count_parameters(model, symbols) for model in models] for symbols in (vocab_size, 1))
     seconds = 60.0 * (train.minutes or 0.0) * LEARNING_SHARE
+    at = models.index(chosen.model)
 
-    def chosen_by(measured: Compute, size: int) -> int:
-        work = seconds * measured.symbols_per_s * parameters[size]
-        return fitting_size(parameters, {other: work / count for other, count in parameters.items()})
+    def measured(at: int, train: TrainSettings) -> Compute:
+        return probe(LanguageModel(vocab_size, models[at], seed=train.seed), data, train)
 
-    compute = probe(net, data, pinned(train))
+    def chosen_by(compute: Compute, at: int) -> int:
+        done = seconds * compute.symbols_per_s * work[at]
+        return fitting_size(inner, [done / count for count in work], chosen.symbols_per_parameter)
+
+    compute = measured(at, pinned(train))
     if not compute.measured:
-        return net, compute, ()
-    first = chosen_by(compute, own)
-    nets = {own: net, first: LanguageModel(net.vocab_size, models[first], seed=train.seed)}
-    compute = probe(nets[first], data, train)
-    size = chosen_by(compute, first)
-    if size != first:
-        nets[size] = LanguageModel(net.vocab_size, models[size], seed=train.seed)
-        compute = probe(nets[size], data, pinned(train, compute))
-    if size == own:
-        return nets[size], compute, ()
+        return chosen.model, compute, ()
+    first = chosen_by(compute, at)
+    compute = measured(first, train)
+    at = chosen_by(compute, first)
+    if at != first:
+        compute = measured(at, pinned(train, compute))
+    model = models[at]
+    if model == chosen.model:
+        return model, compute, ()
     per_s = compute.symbols_per_s * characters
-    note = tr(
-        "hidden_size {size} instead of {own}: this machine learns about {per_second:,} characters a second with it, "
-        "{characters:,} in {minutes:g} minutes; too few for {own} (hidden_size {own} takes it all the same)",
-        size=size,
-        own=own,
-        per_second=_rounded(per_s),
-        characters=_rounded(per_s * seconds),
-        minutes=train.minutes,
+    words = {
+        "size": model.hidden_size,
+        "own": own[1],
+        "layers": model.num_layers,
+        "own_layers": own[0],
+        "per_second": _rounded(per_s),
+        "characters": _rounded(per_s * seconds),
+        "minutes": train.minutes,
+    }
+    several = later(
+        "{layers} layers of {size} instead of {own_layers} of {own}: this machine learns about {per_second:,} characters a second with "
+        "them, {characters:,} in {minutes:g} minutes; too few for more (--num-layers and --hidden-size take it all the same)"
     )
-    return nets[size], compute, (note,)
+    one = later(
+        "hidden_size {size} instead of {own}: this machine learns about {per_second:,} characters a second with it, "
+        "{characters:,} in {minutes:g} minutes; too few for {own} (hidden_size {own} takes it all the same)"
+    )
+    return model, compute, (tr(several if model.residual else one, **words),)
 
 
-def _of_size(model: ModelSettings, size: int) -> ModelSettings:
+def _of_size(model: ModelSettings, layers: int, size: int) -> ModelSettings:
     """The same kind of network, with the embedding as much smaller as the state."""
     embedding = model.embedding_dim
-    return model.but(hidden_size=size, embedding_dim=embedding and max(1, embedding * size // model.hidden_size))
+    return model.but(num_layers=layers, hidden_size=size, embedding_dim=embedding and max(1, embedding * size // model.hidden_size))
 
 
 def _rounded(value: float) -> int:
