@@ -6,7 +6,7 @@ import pytest
 
 from escriba.errors import SettingsError
 from escriba.presets import PRESETS, preset
-from escriba.settings import ModelSettings, TrainSettings
+from escriba.settings import ModelSettings
 from escriba.weights import count_parameters
 
 

@@ -391,3 +391,29 @@ def test_the_summary_of_a_stack() -> None:
     """Each block is one line, whatever is in it."""
     lines = LanguageModel(66, REFERENCE_STACK.but(embedding_dim=64, num_layers=1)).summary().splitlines()
     assert [line.rsplit(maxsplit=1)[0] for line in lines] == ["embedding", "entry", "mingru 1", "norm", "output", "all"]
+
+
+@pytest.mark.parametrize("settings", [{"cell": "gru", "embedding_dim": 6}, {"cell": "mingru", "residual": True, "embedding_dim": 8}])
+def test_whole_symbols_are_blotted_out(settings: dict[str, object]) -> None:
+    """In training: as if zeros had entered there, at about so many places, drawn from the generator; in use never."""
+    net = LanguageModel(9, hidden_size=8, symbol_dropout=0.25, **settings)
+    ids_BT = torch.randint(9, (16, 50), generator=torch.Generator().manual_seed(1))
+
+    def vectors(seed: int) -> torch.Tensor:
+        net.dropout.generator = torch.Generator().manual_seed(seed)
+        return net.dropout.of_symbols(net.embed(ids_BT), net.settings.symbol_dropout)
+
+    net.train()
+    blotted = (vectors(1) == 0).all(-1)
+    assert 0.2 < blotted.float().mean() < 0.3
+    assert torch.equal(vectors(1)[~blotted], net.embed(ids_BT)[~blotted])
+    assert not torch.equal((vectors(2) == 0).all(-1), blotted)
+    drawn = []
+    for seed in (1, 1, 2):
+        net.dropout.generator = torch.Generator().manual_seed(seed)
+        drawn.append(net(ids_BT)[0])
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])
+    net.eval()
+    assert torch.equal(vectors(1), net.embed(ids_BT))
+    assert torch.equal(net(ids_BT)[0], LanguageModel(9, net.settings.but(symbol_dropout=0.0)).eval()(ids_BT)[0])

@@ -19,7 +19,7 @@ from escriba.outputs import notebook
 from escriba.outputs.notebook import NotebookDisplay, in_notebook
 from escriba.outputs.progress import ProgressDisplay, display_for
 from escriba.results import Begun, Closed, Sampled
-from escriba.training.events import EpochEnded, Evaluated, Progress, SteppedBack
+from escriba.training.events import EpochEnded, Evaluated, Joined, Progress, SteppedBack
 
 BEGUN = Begun(
     folder="models/<fox>",
@@ -327,6 +327,13 @@ def test_the_bar() -> None:
     for done, width in ((0.0, "0.0%"), (0.25, "25.0%"), (1.02, "100.0%")):
         assert f"width:{width};" in block_of(BEGUN, step(1, done=done)).html()
     assert 'aria-valuenow="25"' in block_of(BEGUN, step(1)).html()
+
+
+def test_that_the_choosing_part_is_learnt_too() -> None:
+    """It is said from when on, in the place of the measurement before it."""
+    shown = block_of(BEGUN, step(1), evaluated(1, 2.0), Joined(1234, 1.0, 1.0, 0.7)).plain()
+    assert "step 1,234: from here on the choosing part is learnt too" in shown
+    assert "choosing part 2.000" not in shown
 
 
 def test_a_loss_that_is_no_number() -> None:

@@ -14,7 +14,7 @@ from escriba.outputs import progress
 from escriba.outputs.progress import ProgressDisplay, duration
 from escriba.outputs.wording import time_left
 from escriba.results import Begun, Closed, Sampled
-from escriba.training.events import CheckpointDue, EpochEnded, Evaluated, Progress, SteppedBack
+from escriba.training.events import CheckpointDue, EpochEnded, Evaluated, Joined, Progress, SteppedBack
 
 BEGUN = Begun(
     folder="models/fox",
@@ -224,6 +224,11 @@ def test_a_loss_that_is_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = drawn(step(1, math.nan), step(2, 2.0), step(3, math.inf), step(4, 2.0)).splitlines()
     assert "loss" not in lines[0]
     assert ["loss 2.000" in line for line in lines[1:]] == [True] * 3
+
+
+def test_that_the_choosing_part_is_learnt_too() -> None:
+    """It is said from when on, for nothing is measured after it."""
+    assert drawn(Joined(1234, 1.0, 1.0, 0.7)).splitlines() == ["step 1,234: from here on the choosing part is learnt too"]
 
 
 def test_control_characters_are_not_obeyed() -> None:

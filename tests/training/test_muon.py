@@ -43,6 +43,7 @@ def test_its_length_does_not_matter() -> None:
 
 
 def muon(matrices: list[nn.Parameter], others: list[nn.Parameter], **changes: object) -> Muon:
+    """The optimizer with the settings of most tests."""
     usual = {"rate": 0.1, "momentum": 0.9, "weight_decay": 0.5, "betas": (0.9, 0.99), "epsilon": 1e-8, "exact": True} | changes
     return Muon(matrices, [{"params": others, "weight_decay": 0.0}], **usual)  # type: ignore[arg-type]
 
