@@ -29,6 +29,8 @@ class Preset(NamedTuple):
         sizes: layers and hidden sizes among which the machine's speed chooses, where a time is the measure; none: always the model's own.
         symbols_per_parameter: symbols that a network of the size to choose must see for each of its parameters.
         by_epochs: how often the text is read, and what is dropped and decays then, the fewest first; between them it is interpolated.
+        epochs_of_100_000: how often a text of 100,000 symbols is read at most, where a time is the measure; a text of four times as many
+            twice as often.
         plain: what stands instead where another cell is asked for, outside of a residual stack; None: nothing.
         for_ngram: settings of the network and of its training that a neural n-gram has otherwise: it learns more slowly than what
             recurs, and has little to overfit with.
@@ -40,8 +42,13 @@ class Preset(NamedTuple):
     sizes: tuple[tuple[int, int], ...] = ()
     symbols_per_parameter: float = 1.0
     by_epochs: tuple[tuple[float, Mapping[str, float]], ...] = ()
+    epochs_of_100_000: float = math.inf
     plain: Preset | None = None
     for_ngram: Mapping[str, Any] = MappingProxyType({})
+
+    def most_epochs(self, symbols: int) -> float:
+        """How often a text of so many symbols is read at most, where a time is the measure: more would only be learnt by heart."""
+        return self.epochs_of_100_000 * math.sqrt(symbols / 100_000)
 
     def against_overfitting(self, epochs: float) -> dict[str, float]:
         """What is dropped and decays when the text is read so often: between two rows of `by_epochs` by the logarithm of the epochs.
@@ -90,10 +97,11 @@ def _stack(purpose: str, layers: int, size: int, minutes: float) -> Preset:
         ),
         TrainSettings(
             batch_size=16, seq_len=256, optimizer="muon", learning_rate=4e-3, beta1=0.95, beta2=0.99, weight_decay=0.1, schedule="cosine",
-            warmup_steps=30, clip_norm=1.0, averaging=0.99, join=0.7, minutes=minutes,
+            warmup_steps=30, clip_norm=1.0, averaging=0.99, join=0.7, patience=3, minutes=minutes,
         ),
         sizes=tuple(one for one in SIZES if one <= (layers, size)),
         by_epochs=BY_EPOCHS,
+        epochs_of_100_000=12.0,
         plain=_plain(2 * size, minutes),
     )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -239,7 +240,7 @@ def test_the_size_follows_the_machine(chosen: Preset, story: str, speeds: Speeds
     found = []
     for times in (0.1, 1.5, 15, 60, 250, 1e3, 1e4, 1e6):
         speeds(lambda model, rate=needed * times: rate / work(model))  # type: ignore[misc]
-        plan = prepare(read(text=story), chosen)
+        plan = prepare(read(text=story), chosen._replace(epochs_of_100_000=math.inf))
         own = plan.net.settings
         found.append((own.num_layers, own.hidden_size))
         assert plan.compute.symbols_per_s == needed * times / work(own)
@@ -294,18 +295,19 @@ def test_without_measurement_no_size_is_chosen(story: str, monkeypatch: pytest.M
     assert not plan.compute.measured
 
 
-@pytest.mark.parametrize("length", [{"epochs": 10.0}, {"steps": None}, {"minutes": 1.0}])
+@pytest.mark.parametrize("length", [{"epochs": 3.5}, {"steps": None}, {"minutes": 1.0}])
 def test_what_is_dropped_follows_the_epochs(length: dict, story: str, speeds: Speeds) -> None:
     """However the length is given: the same number of epochs drops as much; what was named stays as it was named."""
     data = prepare(read(text=story), SIZED._replace(train=SIZED.train.but(**STEPS))).data
-    steps = 10 * len(data)
+    steps = round(3.5 * len(data))
     if "minutes" in length:
-        speeds(lambda model: 10 * data.symbols_per_epoch / (60 * module.LEARNING_SHARE))
+        speeds(lambda model: 3.5 * data.symbols_per_epoch / (60 * module.LEARNING_SHARE))
     train = SIZED.train.but(**{"minutes": None, **({"steps": steps} if "steps" in length else length)})
     plan = prepare(read(text=story), SIZED._replace(train=train), named={"hidden_size", "dropout"})
-    wanted = SIZED.against_overfitting(10.0)
-    assert plan.net.settings.symbol_dropout == wanted["symbol_dropout"] > 0
-    assert plan.train.weight_decay == wanted["weight_decay"]
+    wanted = SIZED.against_overfitting(3.5)
+    assert plan.net.settings.symbol_dropout == pytest.approx(wanted["symbol_dropout"], abs=2e-3)
+    assert plan.net.settings.symbol_dropout > 0
+    assert plan.train.weight_decay == pytest.approx(wanted["weight_decay"], abs=0.01)
     assert plan.net.settings.dropout == SIZED.model.dropout != wanted["dropout"]
 
 
@@ -315,3 +317,21 @@ def test_what_is_dropped_follows_the_epochs(length: dict, story: str, speeds: Sp
 def test_the_rule_of_sizes(symbols: tuple[float, ...], at: int) -> None:
     """The largest network with enough symbols for its parameters; the smallest if none has."""
     assert fitting_size([10, 20, 30], symbols, 4.0) == at
+
+
+@pytest.mark.parametrize(("times", "is_short"), [(0.5, False), (3.0, True)])
+def test_a_short_text_is_not_read_for_ever(times: float, is_short: bool, story: str, speeds: Speeds) -> None:
+    """Where the time would read it more often than is of use, that is said, and the time is shorter; what is dropped is for those epochs."""
+    data = prepare(read(text=story), SIZED._replace(train=SIZED.train.but(**STEPS))).data
+    most = SIZED.most_epochs(data.symbols_per_epoch)
+    rate = times * most * data.symbols_per_epoch / (60 * module.LEARNING_SHARE)
+    speeds(lambda model: rate)
+    plan = prepare(read(text=story), SIZED, named={"hidden_size"})
+    if is_short:
+        assert plan.most_s == pytest.approx(most * data.symbols_per_epoch / rate)
+        assert plan.notes[-1].startswith(f"the text is read {most:.0f} times, about {plan.most_s / 60:.1f} of the 1 minutes")
+    else:
+        assert (plan.most_s, plan.notes) == (None, ())
+    wanted = SIZED.against_overfitting(min(times, 1.0) * most)
+    assert plan.net.settings.symbol_dropout == pytest.approx(wanted["symbol_dropout"])
+    assert prepare(read(text=story), PLAIN, named={"hidden_size"}).most_s is None

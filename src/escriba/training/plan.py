@@ -84,6 +84,7 @@ class Plan:
         compute: where it will learn, and how fast.
         notes: what was chosen for this machine, as sentences.
         whole: the batches of the training part and the choosing part that was cut from it, where both are to be learnt in the end.
+        most_s: seconds after which the text has been read as often as is of use; None: the time that was asked for does not get there.
     """
 
     corpus: Corpus
@@ -98,6 +99,7 @@ class Plan:
     compute: Compute
     notes: tuple[str, ...] = ()
     whole: Batches | None = None
+    most_s: float | None = None
 
     @property
     def parameters(self) -> int:
@@ -155,7 +157,9 @@ def prepare(
     if is_new and chosen.sizes and chosen.train.minutes is not None and not set(SIZE) & set(named):
         model, compute, notes = _sized(tokenizer.vocab_size, data, chosen, characters_per_symbol(parts.train, encoded))
     compute = compute or probe(LanguageModel(tokenizer.vocab_size, model), data, chosen.train)
-    against = _against_overfitting(chosen, data, compute) if is_new else {}
+    epochs = _epochs(chosen.train, data, compute)
+    most = math.inf if chosen.train.minutes is None else chosen.most_epochs(data.symbols_per_epoch)
+    against = chosen.against_overfitting(min(epochs, most)) if is_new and epochs else {}
     against = {name: value for name, value in against.items() if name not in named}
     net = LanguageModel(tokenizer.vocab_size, model.but(**_of(model, against)), seed=chosen.train.seed)
     train = chosen.train.but(**_of(chosen.train, against))
@@ -164,17 +168,21 @@ def prepare(
     whole = None
     if train.join is not None and parts.whole_train is not parts.train:
         whole = make_batches(parts.whole_train.encode(tokenizer), train)
-    return Plan(corpus, parts, tokenizer, encoded, choosing_ids, held_out_ids, data, net, train, compute, notes, whole)
+    most_s = None
+    if is_new and epochs > most:
+        most_s = most * data.symbols_per_epoch / compute.symbols_per_s
+        words = later(
+            "the text is read {epochs:.0f} times, about {minutes:.1f} of the {asked:g} minutes: more would only be learnt by heart"
+        )
+        notes += (tr(words, epochs=most, minutes=most_s / 60, asked=train.minutes),)
+    return Plan(corpus, parts, tokenizer, encoded, choosing_ids, held_out_ids, data, net, train, compute, notes, whole, most_s)
 
 
-def _against_overfitting(chosen: Preset, data: Batches, compute: Compute) -> dict[str, float]:
-    """What is dropped and decays, by how often the text will be read; nothing where that cannot be foretold."""
-    train, an_epoch = chosen.train, data.symbols_per_epoch
+def _epochs(train: TrainSettings, data: Batches, compute: Compute) -> float:
+    """How often the text will be read; 0 where that cannot be foretold."""
     if train.minutes is not None:
-        seen = 60.0 * train.minutes * LEARNING_SHARE * compute.symbols_per_s
-    else:
-        seen = an_epoch * (train.epochs or (train.steps or 0) / len(data))
-    return chosen.against_overfitting(seen / an_epoch) if seen else {}
+        return 60.0 * train.minutes * LEARNING_SHARE * compute.symbols_per_s / data.symbols_per_epoch
+    return train.epochs or (train.steps or 0) / len(data)
 
 
 def _of(settings: Settings, values: Mapping[str, float]) -> dict[str, float]:
