@@ -327,7 +327,7 @@ class Teaching:
         chosen: dict[str, float] = {"steps": training.step}
         if model.residual:
             chosen |= {"num_layers": model.num_layers, "hidden_size": model.hidden_size}
-            chosen |= {"dropout": model.dropout, "symbol_dropout": model.symbol_dropout, "weight_decay": train.weight_decay}
+            chosen |= {"symbol_dropout": model.symbol_dropout, "weight_decay": train.weight_decay}
         elif self.plan.notes or self.resume is not None:
             chosen |= {"hidden_size": model.hidden_size, "embedding_dim": model.embedding_dim or 0}
         return chosen

@@ -303,12 +303,13 @@ def test_what_is_dropped_follows_the_epochs(length: dict, story: str, speeds: Sp
     if "minutes" in length:
         speeds(lambda model: 3.5 * data.symbols_per_epoch / (60 * module.LEARNING_SHARE))
     train = SIZED.train.but(**{"minutes": None, **({"steps": steps} if "steps" in length else length)})
-    plan = prepare(read(text=story), SIZED._replace(train=train), named={"hidden_size", "dropout"})
+    plan = prepare(read(text=story), SIZED._replace(train=train), named={"hidden_size"})
     wanted = SIZED.against_overfitting(3.5)
     assert plan.net.settings.symbol_dropout == pytest.approx(wanted["symbol_dropout"], abs=2e-3)
     assert plan.net.settings.symbol_dropout > 0
     assert plan.train.weight_decay == pytest.approx(wanted["weight_decay"], abs=0.01)
-    assert plan.net.settings.dropout == SIZED.model.dropout != wanted["dropout"]
+    own = prepare(read(text=story), SIZED._replace(train=train), named={"hidden_size", "weight_decay"})
+    assert own.train.weight_decay == SIZED.train.weight_decay != plan.train.weight_decay
 
 
 @pytest.mark.parametrize(
@@ -321,7 +322,7 @@ def test_the_rule_of_sizes(symbols: tuple[float, ...], at: int) -> None:
 
 @pytest.mark.parametrize(("times", "is_short"), [(0.5, False), (3.0, True)])
 def test_a_short_text_is_not_read_for_ever(times: float, is_short: bool, story: str, speeds: Speeds) -> None:
-    """Where the time would read it more often than is of use, that is said, and the time is shorter; what is dropped is for those epochs."""
+    """Where the time would read it more often than is of use, that is said, the time is shorter, and what is dropped is for it."""
     data = prepare(read(text=story), SIZED._replace(train=SIZED.train.but(**STEPS))).data
     most = SIZED.most_epochs(data.symbols_per_epoch)
     rate = times * most * data.symbols_per_epoch / (60 * module.LEARNING_SHARE)

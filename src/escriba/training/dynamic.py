@@ -21,10 +21,10 @@ __all__ = ["DynamicEngine"]
 
 SEGMENT = 64
 """Symbols that are scored before the model learns from them."""
-RATE = 3e-4
+RATE = 1e-4
 DECAY = 0.99
 """What the mean of squared gradients keeps of itself at each update."""
-BACK = 2e-3
+BACK = 5e-3
 """The share of the way back to the trained weights that each update goes."""
 EPSILON = 1e-8
 
