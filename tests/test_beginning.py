@@ -15,7 +15,9 @@ import escriba
 from escriba.errors import CheckpointError, SettingsError, TextError
 from escriba.results import Begun
 from escriba.tensorfile import read_tensors, tensor_bytes
+from escriba.training import plan
 from escriba.training.events import Progress
+from escriba.training.probe import Compute
 
 pytest.importorskip("torch", reason="PyTorch is not installed")
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -358,3 +360,24 @@ def test_hashes_are_kept_from_the_beginning(place: Path) -> None:
     assert loaded.is_novel("mnb of vcx")
     with pytest.warns(UserWarning, match=r"began with the weights of .*m, .* is not looked at"):
         assert child.recall(learnt[0]).lines[0].is_new
+
+
+def test_a_short_text_ends_before_its_minutes(story: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is read as often as is of use, which is said; stopped and gone on with, it ends where it would have ended."""
+    monkeypatch.setattr(plan, "probe", lambda net, data, settings: Compute("cpu", "float32", 1, 20_000.0, measured=True))
+    small = {**TINY, "cell": "mingru", "num_layers": 1, "minutes": 1.0, "sample_length": 0}
+    (tmp_path / "fox.txt").write_text(story, encoding="utf-8")
+    seen: list[Any] = []
+    stop = stopped_at(3)
+
+    def watch(event: Any) -> None:
+        seen.append(event)
+        stop(event)
+
+    escriba.train(tmp_path / "fox.txt", out=tmp_path / "fox", watcher=watch, **small)
+    assert any("more would only be learnt by heart" in note for note in seen[0].notes)
+    model = escriba.train(tmp_path / "fox.txt", out=tmp_path / "fox", resume=True, quiet=True)
+    finished = model.run.last("finished")
+    assert finished["reason"] in ("length", "patience")
+    assert finished["elapsed_s"] < 10
+    assert finished["steps"] > 3

@@ -83,7 +83,7 @@ SIZES = ((2, 64), (2, 128), (3, 192), (4, 256), (6, 384), (8, 512))
 
 BY_EPOCHS: tuple[tuple[float, Mapping[str, float]], ...] = (
     (3.0, {"symbol_dropout": 0.03, "weight_decay": 0.5}),
-    (16.0, {"symbol_dropout": 0.1, "weight_decay": 1.0}),
+    (16.0, {"symbol_dropout": 0.15, "weight_decay": 1.0}),
 )
 """Measured, see docs/explanation/experiments.md."""
 
@@ -100,8 +100,9 @@ def _stack(purpose: str, layers: int, size: int, minutes: float) -> Preset:
             warmup_steps=30, clip_norm=1.0, averaging=0.99, join=0.7, patience=3, minutes=minutes,
         ),
         sizes=tuple(one for one in SIZES if one <= (layers, size)),
+        symbols_per_parameter=0.6,
         by_epochs=BY_EPOCHS,
-        epochs_of_100_000=12.0,
+        epochs_of_100_000=7.0,
         plain=_plain(2 * size, minutes),
     )  # fmt: skip
 

@@ -19,7 +19,6 @@ import torch
 from escriba import __version__
 from escriba.baselines import MOST_HELD_OUT, USUAL_SECONDS, compare, measured_part
 from escriba.closing import keep_typical, typical_symbols
-from escriba.engine.torch import TorchEngine
 from escriba.history import Begun, Closed, Sampled, corpus_facts
 from escriba.inference.generator import Generator
 from escriba.inference.typical import Typicality
@@ -30,7 +29,7 @@ from escriba.settings import SampleSettings
 from escriba.text.batches import Batches
 from escriba.text.encoded import EncodedText
 from escriba.text.summary import lines_before_training
-from escriba.training.evaluation import evaluate_part
+from escriba.training.evaluation import engine_for, evaluate_part
 from escriba.training.events import CheckpointDue, EpochEnded, Evaluated, Finished, Joined, Progress, SampleDue, SteppedBack
 from escriba.training.interrupt import StopRequest, quiet_if_broken
 from escriba.training.parts import unseen_note
@@ -271,7 +270,7 @@ class Teaching:
 
     def _sample(self, step: int) -> None:
         train = self.plan.train
-        generator = Generator(TorchEngine(self.plan.net), self.plan.tokenizer)
+        generator = Generator(engine_for(self.plan.net), self.plan.tokenizer)
         for temperature in train.sample_temperatures:
             settings = SampleSettings(temperature=temperature)
             (made,) = generator.generate(train.sample_prompt, length=train.sample_length, settings=settings, seed=train.seed)
@@ -292,7 +291,7 @@ class Teaching:
             beside = compare(plan.parts.whole_train, measured, share=self._compared_s() / USUAL_SECONDS)
             place = None if self.folder is None else self.folder.path
             self.typicality = keep_typical(
-                place, TorchEngine(plan.net), plan.tokenizer, plan.held_out, seed=plan.train.seed, learnt=training.symbols_seen
+                place, engine_for(plan.net), plan.tokenizer, plan.held_out, seed=plan.train.seed, learnt=training.symbols_seen
             )
         closed = Closed(
             folder=None if self.folder is None else str(self.folder.target),

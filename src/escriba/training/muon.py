@@ -118,5 +118,7 @@ def orthogonalized(matrix: Tensor, *, exact: bool) -> Tensor:
     a, b, c = COEFFICIENTS
     for _ in range(STEPS):
         square = x @ x.T
-        x = torch.addmm(x, torch.addmm(square, square, square, beta=b, alpha=c), x, beta=a)
+        polynomial = torch.addmm(square, square, square, beta=b, alpha=c)
+        polynomial.diagonal().add_(a)
+        x = polynomial @ x
     return (x.T if tall else x).float()
