@@ -53,13 +53,13 @@ How well a model foretells your text depends above all on how much text there is
 --minutes M` with nothing else, on three texts."""
 
 EXPECT_READ = """\
-`bits per character` of the held-out last tenth: fewer is better, and the counting 6-gram beside it is what counting alone gives. A novel in
-English or Spanish has about 1.9 bits for who learnt from 2 MB, 2.2 from 1 MB of verse, 2.9 from 100 KB. `copied` is the share of stretches
-of 32 characters, in 10,000 characters that the model wrote, that stand in the training text; single phrases are always among them.
+`bits per character` of the held-out last tenth: fewer is better, and the counting 6-gram beside it is what counting alone gives on the
+same part. `copied` is the share of stretches of 32 characters, in 10,000 characters that the model wrote, that stand in the training
+text. Where a text is short its minutes are not used up: it is read as often as is of use, and no more.
 
-What this means for a text of your own: with 100 KB the model spells, breaks lines and names speakers, but sense ends with the word; with
-1 MB it keeps to a scene for a line or two; with 2 MB and more, sentences hold. More minutes help as long as the text has something left to
-give: the more often a text is read, the more is dropped in training, by itself. Twice the text is worth more than ten times the minutes."""
+With 100,000 characters, and in few minutes with a million, the network only draws level with counting; what it has before it then is a
+text to play with. It is the longer text and the longer time together that leave counting behind. The figures of other texts differ: a
+novel repeats itself more than verse, and so costs fewer bits."""
 
 TEXTS = ("written",)
 """Columns of the records that are texts, and stand on no table."""

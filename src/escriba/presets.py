@@ -102,7 +102,7 @@ def _stack(purpose: str, layers: int, size: int, minutes: float) -> Preset:
         sizes=tuple(one for one in SIZES if one <= (layers, size)),
         symbols_per_parameter=0.6,
         by_epochs=BY_EPOCHS,
-        epochs_of_100_000=7.0,
+        epochs_of_100_000=8.5,
         plain=_plain(2 * size, minutes),
     )  # fmt: skip
 

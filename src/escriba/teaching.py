@@ -6,7 +6,6 @@ It knows nothing of how a watcher shows it.
 from __future__ import annotations
 
 import datetime as dt
-import math
 import platform
 import time
 from collections.abc import Callable
@@ -117,13 +116,7 @@ class Teaching:
         if self.folder is not None:
             state = training.state()
             compute = {name: value for name, value in asdict(self.plan.compute).items() if name != "measured"}
-            values = {**state.values, "compute": compute, "most_s": self._most_s}
-            self.folder.checkpoint(training.kept_weights(), replace(state, values=values))
-
-    @property
-    def _most_s(self) -> float | None:
-        """Seconds after which the text has been read as often as is of use: as it was at the beginning."""
-        return self.plan.most_s if self.resume is None else self.resume.values.get("most_s")
+            self.folder.checkpoint(training.kept_weights(), replace(state, values={**state.values, "compute": compute}))
 
     def _budget_s(self, speed: float) -> float | None:
         """The seconds left for training when the whole command has so many minutes."""
@@ -137,7 +130,7 @@ class Teaching:
             reserve += measured / speed
             reserve += min(self._compared_s(), self.plan.corpus.characters / COMPARED_PER_S)
             reserve += min(typical_symbols(speed * seconds), 10 * len(held_out)) / (READING * speed)
-        return max(1.0, min(seconds - (time.perf_counter() - self.began) - reserve, self._most_s or math.inf))
+        return max(1.0, seconds - (time.perf_counter() - self.began) - reserve)
 
     def _compared_s(self) -> float:
         """The seconds that the comparison may take, about."""

@@ -163,7 +163,8 @@ def test_symbols_to_learn(story: str) -> None:
     """So many as the steps of the length hold; unknown where a time is the length."""
     corpus = read(text=story)
     for length, steps in (({"steps": 10}, 10), ({"epochs": 0.5}, None), ({"minutes": 1}, None)):
-        plan = prepare(corpus, preset(model={"hidden_size": 8, "embedding_dim": 4}, train={"batch_size": 8, "seq_len": 16, **length}))
+        small = {"cell": "gru", "hidden_size": 8, "embedding_dim": 4}
+        plan = prepare(corpus, preset(model=small, train={"batch_size": 8, "seq_len": 16, **length}))
         if "epochs" in length:
             steps = -(-len(plan.data) // 2)
         assert plan.symbols_to_learn() == (None if steps is None else pytest.approx(steps * 8 * 16))
@@ -303,12 +304,13 @@ def test_what_is_dropped_follows_the_epochs(length: dict, story: str, speeds: Sp
     if "minutes" in length:
         speeds(lambda model: 3.5 * data.symbols_per_epoch / (60 * module.LEARNING_SHARE))
     train = SIZED.train.but(**{"minutes": None, **({"steps": steps} if "steps" in length else length)})
-    plan = prepare(read(text=story), SIZED._replace(train=train), named={"hidden_size"})
+    chosen = SIZED._replace(train=train, epochs_of_100_000=math.inf)
+    plan = prepare(read(text=story), chosen, named={"hidden_size"})
     wanted = SIZED.against_overfitting(3.5)
     assert plan.net.settings.symbol_dropout == pytest.approx(wanted["symbol_dropout"], abs=2e-3)
     assert plan.net.settings.symbol_dropout > 0
     assert plan.train.weight_decay == pytest.approx(wanted["weight_decay"], abs=0.01)
-    own = prepare(read(text=story), SIZED._replace(train=train), named={"hidden_size", "weight_decay"})
+    own = prepare(read(text=story), chosen, named={"hidden_size", "weight_decay"})
     assert own.train.weight_decay == SIZED.train.weight_decay != plan.train.weight_decay
 
 
@@ -320,19 +322,15 @@ def test_the_rule_of_sizes(symbols: tuple[float, ...], at: int) -> None:
     assert fitting_size([10, 20, 30], symbols, 4.0) == at
 
 
-@pytest.mark.parametrize(("times", "is_short"), [(0.5, False), (3.0, True)])
+@pytest.mark.parametrize(("times", "is_short"), [(0.5, False), (1.2, False), (3.0, True)])
 def test_a_short_text_is_not_read_for_ever(times: float, is_short: bool, story: str, speeds: Speeds) -> None:
-    """Where the time would read it more often than is of use, that is said, the time is shorter, and what is dropped is for it."""
+    """Where the time would read it far more often than is of use, epochs take its place, and that is said; what is dropped is for them."""
     data = prepare(read(text=story), SIZED._replace(train=SIZED.train.but(**STEPS))).data
     most = SIZED.most_epochs(data.symbols_per_epoch)
-    rate = times * most * data.symbols_per_epoch / (60 * module.LEARNING_SHARE)
-    speeds(lambda model: rate)
+    speeds(lambda model: times * most * data.symbols_per_epoch / (60 * module.LEARNING_SHARE))
     plan = prepare(read(text=story), SIZED, named={"hidden_size"})
-    if is_short:
-        assert plan.most_s == pytest.approx(most * data.symbols_per_epoch / rate)
-        assert plan.notes[-1].startswith(f"the text is read {most:.0f} times, about {plan.most_s / 60:.1f} of the 1 minutes")
-    else:
-        assert (plan.most_s, plan.notes) == (None, ())
+    assert (plan.train.minutes, plan.train.epochs) == ((None, pytest.approx(most, abs=0.01)) if is_short else (1, None))
+    assert [note.startswith(f"the text is read {most:.1f} times") for note in plan.notes] == [True] * is_short
     wanted = SIZED.against_overfitting(min(times, 1.0) * most)
     assert plan.net.settings.symbol_dropout == pytest.approx(wanted["symbol_dropout"])
-    assert prepare(read(text=story), PLAIN, named={"hidden_size"}).most_s is None
+    assert prepare(read(text=story), PLAIN, named={"hidden_size"}).train.minutes == 1

@@ -121,4 +121,5 @@ def orthogonalized(matrix: Tensor, *, exact: bool) -> Tensor:
         polynomial = torch.addmm(square, square, square, beta=b, alpha=c)
         polynomial.diagonal().add_(a)
         x = polynomial @ x
-    return (x.T if tall else x).float()
+    made: Tensor = (x.T if tall else x).float()
+    return made

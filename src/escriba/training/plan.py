@@ -28,6 +28,8 @@ from escriba.weights import count_parameters
 
 __all__ = ["Plan", "characters_per_symbol", "fit_tokenizer", "fitting_size", "make_batches", "prepare", "sort_settings"]
 
+AMPLE = 1.5
+"""How many times as long as is of use a time must be for the text's length to take its place: what it takes is only foretold."""
 SIZE = ("hidden_size", "embedding_dim", "num_layers")
 """The settings that are a network's size: who names one chooses them all."""
 LEARNING_SHARE = 0.85
@@ -84,7 +86,6 @@ class Plan:
         compute: where it will learn, and how fast.
         notes: what was chosen for this machine, as sentences.
         whole: the batches of the training part and the choosing part that was cut from it, where both are to be learnt in the end.
-        most_s: seconds after which the text has been read as often as is of use; None: the time that was asked for does not get there.
     """
 
     corpus: Corpus
@@ -99,7 +100,6 @@ class Plan:
     compute: Compute
     notes: tuple[str, ...] = ()
     whole: Batches | None = None
-    most_s: float | None = None
 
     @property
     def parameters(self) -> int:
@@ -168,14 +168,11 @@ def prepare(
     whole = None
     if train.join is not None and parts.whole_train is not parts.train:
         whole = make_batches(parts.whole_train.encode(tokenizer), train)
-    most_s = None
-    if is_new and epochs > most:
-        most_s = most * data.symbols_per_epoch / compute.symbols_per_s
-        words = later(
-            "the text is read {epochs:.0f} times, about {minutes:.1f} of the {asked:g} minutes: more would only be learnt by heart"
-        )
-        notes += (tr(words, epochs=most, minutes=most_s / 60, asked=train.minutes),)
-    return Plan(corpus, parts, tokenizer, encoded, choosing_ids, held_out_ids, data, net, train, compute, notes, whole, most_s)
+    if is_new and epochs > AMPLE * most:
+        train = train.but(minutes=None, epochs=round(most, 2))
+        words = later("the text is read {epochs:.1f} times, which does not take {minutes:g} minutes: more would only be learnt by heart")
+        notes += (tr(words, epochs=most, minutes=chosen.train.minutes),)
+    return Plan(corpus, parts, tokenizer, encoded, choosing_ids, held_out_ids, data, net, train, compute, notes, whole)
 
 
 def _epochs(train: TrainSettings, data: Batches, compute: Compute) -> float:
