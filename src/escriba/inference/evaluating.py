@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from escriba.engine.protocol import Engine, Floats, Ids, State, join_states
+from escriba.engine.lanes import LANES, WARM_UP, read_in_lanes
+from escriba.engine.protocol import Engine, Floats, Ids
 from escriba.errors import SettingsError, TextError
 from escriba.inference.reading import Reader
 from escriba.language import later, tr
@@ -24,9 +25,6 @@ from escriba.text.tokenizer import ByteTokenizer, CharTokenizer, Tokenizer
 __all__ = ["PROTOCOLS", "Measured", "Progress", "characters_by_id", "measure"]
 
 PROTOCOLS = ("stream", "window")
-LANES = 16
-WARM_UP = 512
-"""Symbols that every lane but the first reads before it is scored, so that its state is warm."""
 EXACT_UP_TO = 20_000
 """Symbols up to which a stream is read in one lane, where nobody says in how many."""
 MOST_LANES = 256
@@ -223,20 +221,11 @@ def _stream(reader: Reader, ids_N: Ids, lanes: int, block: int, told: Progress) 
     nats_K = np.zeros(-(-len(ids_N) // block))
     start_V, _ = reader.next_log_probs(reader.begin())
     nats_K[0] = -start_V[ids_N[0]]
-    length = -(-targets // lanes)
-    starts_B = np.arange(lanes) * length
-    state: State = engine.initial_state(1)
-    if lanes > 1:  # the first lane has nothing before it
-        before_BT = ids_N[starts_B[1:, None] + np.arange(-WARM_UP, 0)].astype(np.int64)
-        state = join_states([state, engine.feed(before_BT, engine.initial_state(lanes - 1))])
-    chunk = max(1, _PLACES // lanes)
-    for begin in range(0, length, chunk):
-        places_BT = starts_B[:, None] + np.arange(begin, min(begin + chunk, length))
-        there_BT = places_BT < targets
-        safe_BT = np.where(there_BT, places_BT, 0)
-        reading, state = engine.read(ids_N[safe_BT].astype(np.int64), ids_N[safe_BT + 1].astype(np.int64), state)
-        nats_K -= np.bincount((safe_BT[there_BT] + 1) // block, weights=reading.log_probs[there_BT], minlength=len(nats_K))
-        told(min(targets, (begin + places_BT.shape[1]) * lanes), targets)
+    done = 0
+    for places, log_probs in read_in_lanes(engine, ids_N, lanes, max(1, _PLACES // lanes)):
+        nats_K -= np.bincount(places // block, weights=log_probs, minlength=len(nats_K))
+        done += len(places)
+        told(done, targets)
     return nats_K
 
 

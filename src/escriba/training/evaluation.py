@@ -7,14 +7,14 @@ Shapes: B batch, T time, V vocabulary.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from escriba.engine.lanes import LANES, WARM_UP, read_in_lanes
 from escriba.engine.opening import engine_of, has_native
-from escriba.engine.protocol import Engine, join_states
+from escriba.engine.protocol import Engine
 from escriba.engine.torch import TorchEngine
 from escriba.errors import TextError
 from escriba.language import tr, trn
@@ -25,8 +25,6 @@ from escriba.text.encoded import EncodedText
 
 __all__ = ["Evaluation", "engine_for", "evaluate_part"]
 
-LANES = 16
-WARM_UP = 512
 MOST_LOGITS = 16_000_000
 """Numbers in an array of logits: 64 MB of float32."""
 
@@ -72,19 +70,8 @@ def _stream(engine: Engine, ids_N: np.ndarray) -> tuple[float, int]:
         met = trn("a part of {n} symbols cannot be scored", "a part of {n} symbols cannot be scored", len(ids_N))
         raise TextError(met, expected=tr("2 or more"))
     lanes = max(1, min(LANES, targets // WARM_UP))
-    length = math.ceil(targets / lanes)
-    starts_B, state = np.arange(lanes) * length, engine.initial_state(1)  # the first lane has nothing before it
-    if lanes > 1:
-        before_BT = ids_N[np.clip(starts_B[1:, None] + np.arange(-WARM_UP, 0), 0, targets)].astype(np.int64)
-        state = join_states([state, engine.feed(before_BT, engine.initial_state(lanes - 1))])
-    total, chunk = 0.0, max(1, MOST_LOGITS // (lanes * engine.vocab_size))
-    for begin in range(0, length, chunk):
-        places_BT = starts_B[:, None] + np.arange(begin, min(begin + chunk, length))
-        there_BT = places_BT < targets
-        safe_BT = np.where(there_BT, places_BT, 0)
-        reading, state = engine.read(ids_N[safe_BT].astype(np.int64), ids_N[safe_BT + 1].astype(np.int64), state)
-        total -= float(reading.log_probs[there_BT].sum())
-    return total, targets
+    chunk = max(1, MOST_LOGITS // (lanes * engine.vocab_size))
+    return -sum(float(log_probs.sum()) for _, log_probs in read_in_lanes(engine, ids_N, lanes, chunk, WARM_UP)), targets
 
 
 def _documents(engine: Engine, part: EncodedText) -> tuple[float, int]:
