@@ -377,7 +377,7 @@ def test_a_short_text_ends_before_its_minutes(story: str, tmp_path: Path, monkey
 
     escriba.train(tmp_path / "fox.txt", out=tmp_path / "fox", watcher=watch, **small)
     assert any("more would only be learnt by heart" in note for note in seen[0].notes)
-    model = escriba.train(tmp_path / "fox.txt", out=tmp_path / "fox", resume=True, quiet=True)
+    model = escriba.train(tmp_path / "fox.txt", out=tmp_path / "fox", resume=True, quiet=True, minutes=1.0)  # as it was begun
     finished = model.run.last("finished")
     assert finished["reason"] == "length"
     assert finished["elapsed_s"] < 10

@@ -44,7 +44,9 @@ def test_evaluate_is_better_than_the_mean_of_both(places: dict[str, Path], capsy
         words = ["evaluate", first, *(word for other in others for word in ("--with", other)), "--held-out", "--protocol", "both", "--json"]
         with pytest.raises(SystemExit):
             cli(words)
-        losses[names] = [one["loss_nats"] for one in json.loads(capsys.readouterr().out)]
+        found = json.loads(capsys.readouterr().out)
+        losses[names] = [one["loss_nats"] for one in found]
+        assert {one["model"] for one in found} == {" + ".join((first, *others))}
     for mine, one, other in zip(losses["ab"], losses["a"], losses["b"], strict=True):
         assert mine < (one + other) / 2
 

@@ -110,6 +110,7 @@ def _anew(request: Request, given: Mapping[type[Settings], dict[str, Any]], targ
         _refuse_other(given, {ModelSettings: parent.config.model}, met, tr("leave it out, or train without --init-from"))
         model_settings = parent.config.model.as_dict()
         given[TextSettings].setdefault("unit", parent.config.text.unit)
+        given[TrainSettings].setdefault("patience", None)  # its weights are settled, and the rate rises again
     chosen = find_preset(request.preset, model=model_settings, train=given[TrainSettings])
     if target is not None and target.exists() and not request.overwrite:
         raise existing_model(target, request.sources)
@@ -156,6 +157,8 @@ def _fingerprinted(folder: RunFolder | None, plan: Plan, before: Hashes | None) 
 def _on(request: Request, given: Mapping[type[Settings], dict[str, Any]], target: Path) -> Beginning:
     """On from where a training stopped, with its own settings."""
     before = load_folder(target).config
+    if before.train.minutes is None and before.train.epochs is not None:  # of a short text epochs may have taken the minutes' place
+        given = {**given, TrainSettings: {name: value for name, value in given[TrainSettings].items() if name != "minutes"}}
     met = later("{name} is {value!r}, but the training to resume has {kept!r}")
     _refuse_other(given, {TextSettings: before.text, ModelSettings: before.model, TrainSettings: before.train}, met)
     folder, state = RunFolder.reopen(target)
@@ -185,7 +188,7 @@ def _further(request: Request, given: Mapping[type[Settings], dict[str, Any]], s
             expected=tr("a finished model"),
             hint=tr("go on with it: {command}", command=line),
         )
-    changes = given[TrainSettings]
+    changes = {"patience": None, **given[TrainSettings]}  # the rate rises again, and at first nothing is gained
     fixed = {name: changes[name] for name in FIXED if name in changes}
     _refuse_other(
         {TextSettings: given[TextSettings], ModelSettings: given[ModelSettings], TrainSettings: fixed},

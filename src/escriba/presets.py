@@ -109,7 +109,7 @@ def _stack(purpose: str, layers: int, size: int, minutes: float) -> Preset:
 
 PRESETS: Mapping[str, Preset] = {
     "small": _stack("the default: the best model of your text in five minutes on a laptop", 4, 256, 5),
-    "tiny": _stack("a model of at most half a million numbers, in a minute", 2, 128, 1),
+    "tiny": _stack("a small model, two blocks of 128 at most, in a minute", 2, 128, 1),
     "medium": _stack("for texts of many megabytes, or a longer time: 20 minutes", 6, 384, 20),
     "large": _stack("for a graphics card, or an hour", 8, 512, 60),
     "tutorial": Preset(

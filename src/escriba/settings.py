@@ -178,7 +178,9 @@ class TrainSettings(Settings):
     beta1: float = setting(0.9, ge=0.0, lt=1.0, description="decay of the mean of gradients (adam, adamw, muon), momentum (sgd)")
     beta2: float = setting(0.999, ge=0.0, lt=1.0, description="decay of the mean of squared gradients (adam, adamw, muon, rmsprop)")
     epsilon: float = setting(1e-8, gt=0.0, le=1.0, description="added to the divisor of adam, adamw, muon and rmsprop")
-    weight_decay: float = setting(0.0, ge=0.0, le=10.0, description="weight decay on matrices (adamw, muon, sgd)")
+    weight_decay: float = setting(
+        0.0, ge=0.0, le=10.0, description="weight decay on matrices (adamw, sgd), on those between vectors of the network (muon)"
+    )
     schedule: Literal["constant", "cosine", "linear", "plateau"] = setting(
         "constant", description="how the learning rate goes after the warm-up"
     )

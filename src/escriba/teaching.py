@@ -28,7 +28,7 @@ from escriba.settings import SampleSettings
 from escriba.text.batches import Batches
 from escriba.text.encoded import EncodedText
 from escriba.text.summary import lines_before_training
-from escriba.training.evaluation import engine_for, evaluate_part
+from escriba.training.evaluation import engine_now, evaluate_part
 from escriba.training.events import CheckpointDue, EpochEnded, Evaluated, Finished, Joined, Progress, SampleDue, SteppedBack
 from escriba.training.interrupt import StopRequest, quiet_if_broken
 from escriba.training.parts import unseen_note
@@ -263,7 +263,7 @@ class Teaching:
 
     def _sample(self, step: int) -> None:
         train = self.plan.train
-        generator = Generator(engine_for(self.plan.net), self.plan.tokenizer)
+        generator = Generator(engine_now(self.plan.net), self.plan.tokenizer)
         for temperature in train.sample_temperatures:
             settings = SampleSettings(temperature=temperature)
             (made,) = generator.generate(train.sample_prompt, length=train.sample_length, settings=settings, seed=train.seed)
@@ -284,7 +284,7 @@ class Teaching:
             beside = compare(plan.parts.whole_train, measured, share=self._compared_s() / USUAL_SECONDS)
             place = None if self.folder is None else self.folder.path
             self.typicality = keep_typical(
-                place, engine_for(plan.net), plan.tokenizer, plan.held_out, seed=plan.train.seed, learnt=training.symbols_seen
+                place, engine_now(plan.net), plan.tokenizer, plan.held_out, seed=plan.train.seed, learnt=training.symbols_seen
             )
         closed = Closed(
             folder=None if self.folder is None else str(self.folder.target),
@@ -313,7 +313,7 @@ class Teaching:
 
     def _again(self, training: Fit) -> dict[str, float] | None:
         """What trains as long without a clock, and what was, or may have been, chosen by this machine's speed."""
-        if self.plan.train.minutes is None or training.origin_step:
+        if not self.plan.by_time or training.origin_step:
             return None
         model, train = self.plan.net.settings, self.plan.train
         chosen: dict[str, float] = {"steps": training.step}

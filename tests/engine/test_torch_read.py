@@ -107,3 +107,17 @@ def test_faults_are_told() -> None:
         engine.net.output.bias[3] = float("nan")
     with pytest.raises(EscribaError, match="not finite"):
         engine.read([[1]], [[1]], engine.initial_state(1))
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("most", [None, 100])
+def test_feed_is_the_default(architecture: str, most: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The state is that of `Engine.feed`, also where time is cut small, and of no symbols at all."""
+    if most is not None:
+        monkeypatch.setattr(module, "_MOST_NUMBERS", most)
+    engine, ids_BT = engine_of(architecture), some_ids(5)
+    state = random_state(engine, ARCHITECTURES[architecture], B)
+    for ids in (ids_BT, ids_BT[:, :0]):
+        for met, wanted in zip(engine.feed(ids, state), Engine.feed(engine, ids, state), strict=True):
+            for one, other in zip(met, wanted, strict=True):
+                np.testing.assert_allclose(one, other, rtol=0, atol=1e-12)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -123,3 +124,26 @@ def test_units(make_net: MakeNet, choosing: EncodedText) -> None:
     found = evaluate_part(make_net(), choosing)
     assert found.bits_per_symbol == pytest.approx(found.loss_nats / math.log(2))
     assert found.perplexity == pytest.approx(math.exp(found.loss_nats))
+
+
+def test_numbers_that_are_not_finite_are_no_loss(stream: EncodedText) -> None:
+    """A network that runs away while it reads has a loss that is no number; training has its own way with that."""
+    net = LanguageModel(stream.tokenizer.vocab_size, cell="rnn", activation="relu", embedding_dim=6, hidden_size=8)
+    with torch.no_grad():
+        for name, parameter in net.named_parameters():
+            parameter.fill_(1e3 if "weight" in name else 0.0)
+    found = evaluate_part(net, stream)
+    assert math.isnan(found.loss_nats)
+    assert found.symbols == 1699
+
+
+def test_a_network_of_ones_own_is_run_as_it_is(stream: EncodedText) -> None:
+    """Whose forward is another one is not run by code that knows only its weights."""
+
+    class Certain(LanguageModel):
+        def forward(self, ids_BT: torch.Tensor, state: Any = None) -> Any:
+            logits, state = super().forward(ids_BT, state)
+            return torch.zeros_like(logits), state
+
+    size = stream.tokenizer.vocab_size
+    assert evaluate_part(Certain(size, hidden_size=8, embedding_dim=6), stream).loss_nats == pytest.approx(math.log(size), abs=1e-5)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import escriba
+from escriba.errors import TrainingError
 from escriba.model.language_model import LanguageModel
 from escriba.settings import TrainSettings
 from escriba.text.batches import Batches, streams
@@ -16,6 +17,7 @@ from escriba.text.encoded import EncodedText
 from escriba.text.tokenizer import CharTokenizer
 from escriba.training import trainer
 from escriba.training.events import Evaluated, Finished, Joined
+from escriba.training.state import TrainingState
 from escriba.training.trainer import Fit, fit
 
 MakeNet = Callable[..., LanguageModel]
@@ -37,7 +39,7 @@ SETTINGS = TrainSettings(steps=20, eval_every=2, join=0.5, averaging=0.9, schedu
 
 
 def test_it_joins_at_its_share(make_net: MakeNet, data: Batches, choosing: EncodedText, whole: Batches) -> None:
-    """From step 10 of 20 on: nothing is measured any more, the batches are the others from their beginning, the average is kept."""
+    """From step 10 of 20 on: nothing is measured any more, the batches are those of the whole up to its end, the average is kept."""
     seen: list[np.ndarray] = []
 
     def step(net: LanguageModel, batch: object) -> object:
@@ -50,8 +52,33 @@ def test_it_joins_at_its_share(make_net: MakeNet, data: Batches, choosing: Encod
     assert isinstance(events[-1], Finished)
     assert events[-1].kept == "averaged"
     for number, inputs in enumerate(seen):
-        wanted = data.batch(number) if number < 10 else whole.batch(number - 10)
+        wanted = data.batch(number) if number < 10 else whole.batch(len(whole) - 20 + number)
         np.testing.assert_array_equal(inputs, wanted.inputs)
+
+
+def test_where_there_is_time_it_goes_on_where_it_was(make_net: MakeNet, data: Batches, choosing: EncodedText, whole: Batches) -> None:
+    """With an epoch or more to go the batches of the whole go on at the step's own place."""
+    training = fit(make_net(), data, SETTINGS, choosing=choosing, whole=whole, steps=50)
+    list(training)
+    assert len(whole) <= 25
+    assert training.state().values["join_shift"] == 0
+
+
+def test_a_state_that_joined_needs_the_whole(make_net: MakeNet, data: Batches, choosing: EncodedText, whole: Batches) -> None:
+    """Without it the order would be another one."""
+    training = fit(make_net(), data, SETTINGS, choosing=choosing, whole=whole)
+    list(training)
+    with pytest.raises(TrainingError, match="whole is None"):
+        fit(make_net(), data, SETTINGS, choosing=choosing, resume=training.state())
+
+
+def test_an_older_state_goes_on(make_net: MakeNet, data: Batches, choosing: EncodedText) -> None:
+    """One that does not know of joining."""
+    training = fit(make_net(), data, SETTINGS, choosing=choosing)
+    list(training)
+    state = training.state()
+    old = TrainingState(state.tensors, {name: value for name, value in state.values.items() if name != "join_shift"})
+    assert fit(make_net(), data, SETTINGS, choosing=choosing, resume=old).step == 20
 
 
 @pytest.mark.parametrize("changes", [{"join": None}, {"averaging": None}])

@@ -327,6 +327,7 @@ def test_a_short_text_is_not_read_for_ever(times: float, is_short: bool, story: 
     """Where the time would read it far more often than is of use, epochs take its place, and that is said; what is dropped is for them."""
     data = prepare(read(text=story), SIZED._replace(train=SIZED.train.but(**STEPS))).data
     most = SIZED.most_epochs(data.symbols_per_epoch)
+    assert most * len(data) > module.LEAST_STEPS
     speeds(lambda model: times * most * data.symbols_per_epoch / (60 * module.LEARNING_SHARE))
     plan = prepare(read(text=story), SIZED, named={"hidden_size"})
     assert (plan.train.minutes, plan.train.epochs) == ((None, pytest.approx(most, abs=0.01)) if is_short else (1, None))

@@ -75,7 +75,9 @@ def evaluate_command(
         raise click.UsageError(tr("standard input can be read only once: give one MODEL and one protocol"))
     if others and (len(names) > 1 or typical):
         raise click.UsageError(tr("--with goes with one MODEL, and not with --typical"))
-    loaded = [(name, escriba.api.load(name, *others, precision=precision, threads=threads)) for name in names]
+    if protocol == "dynamic" and precision not in ("auto", "float32"):
+        raise click.UsageError(tr("--protocol dynamic learns in float32: it goes without --precision {precision}", precision=precision))
+    loaded = [(" + ".join((name, *others)), escriba.api.load(name, *others, precision=precision, threads=threads)) for name in names]
     if typical:
         _print_typical(loaded, file, encoding, as_json)
         return

@@ -118,7 +118,7 @@ def train_command(
     """Train a model on a text, and keep it in a model folder.
 
     \b
-    escriba train book.txt                           five minutes, the best plain network
+    escriba train book.txt                           five minutes, the best model there is time for
     escriba train book.txt --minutes 20 -o models/mine
     escriba train shakespeare.txt --preset tutorial  as the lessons do it
     escriba train names.txt --minutes 1              a list: every line a document

@@ -74,6 +74,20 @@ class TorchEngine(Engine):
             logits_BTV, after = self.net(self._to_torch(ids_BT), self._state_to_torch(state))
             return _to_numpy(logits_BTV), state_to_numpy(after)
 
+    def feed(self, ids: npt.ArrayLike, state: State) -> State:
+        """The state after T symbols a row; the logits stay in PyTorch. See `Engine.feed`."""
+        ids_BT = self.checked_ids(ids, state, axes=2, least=0)
+        with self._running():
+            live, chunk = self._state_to_torch(state), self._chunk(len(ids_BT))
+            for start in range(0, ids_BT.shape[1], chunk):
+                _, live = self.net(self._to_torch(ids_BT[:, start : start + chunk]), live)
+            return state_to_numpy(live)
+
+    def _chunk(self, rows: int) -> int:
+        """Symbols of so many rows that are read at once."""
+        widest = max(self.vocab_size, max(4, 2 * (self.net.settings.mlp or 0)) * self.net.settings.hidden_size)
+        return max(1, _MOST_NUMBERS // (rows * widest))
+
     def write(self, ids: npt.ArrayLike, state: State, samplings: Sequence[Sampling], uniforms: npt.ArrayLike) -> tuple[Ids, Floats, State]:
         """T symbols a row, with the state kept on the network's device meanwhile. See `Engine.write`."""
         ids_B, uniforms_BT = self.checked_draws(ids, state, samplings, uniforms)
@@ -99,8 +113,7 @@ class TorchEngine(Engine):
     def _read_rows(self, ids_BT: Ids, targets_BT: Ids, state: State, ranks: bool, top: int) -> tuple[Reading, State]:
         """`read` of rows that are few enough for one step's logits of all."""
         live, parts = self._state_to_torch(state), []
-        widest = max(self.vocab_size, max(4, 2 * (self.net.settings.mlp or 0)) * self.net.settings.hidden_size)
-        chunk = max(1, _MOST_NUMBERS // (len(ids_BT) * widest))
+        chunk = self._chunk(len(ids_BT))
         for start in range(0, ids_BT.shape[1], chunk):
             logits_BTV, live = self.net(self._to_torch(ids_BT[:, start : start + chunk]), live)
             parts.append(reading_of_logits(logits_BTV, self._to_torch(targets_BT[:, start : start + chunk]), ranks, top))

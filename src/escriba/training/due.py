@@ -5,6 +5,8 @@ It knows nothing of how they are made, and it has no clock: the seconds of train
 
 from __future__ import annotations
 
+import math
+
 from escriba.settings import TrainSettings
 from escriba.training.state import Tally
 
@@ -13,6 +15,8 @@ __all__ = ["EVALUATIONS", "SAMPLES", "Due"]
 EVALUATIONS = 10
 """Evaluations after the first one, unless the settings say every how many steps, or the steps are too few."""
 SAMPLES = 5
+OVERFITS = 2
+"""Evaluations without gain after which the network is taken to overfit."""
 STEPS_TO_EVALUATION = 10
 STEPS_TO_SAMPLES = 20
 """The least steps between two of them, unless the settings say every how many steps."""
@@ -76,6 +80,24 @@ class Due:
             return True
         since, limit = (self._first_step_s, FIRST_SAVE_S) if self._saved_s is None else (self._saved_s, SAVE_EVERY_S)
         return since is not None and elapsed_s + self._step_s - since >= limit
+
+    def joining(self, tally: Tally, done: float) -> bool:
+        """Whether the choosing part is to be learnt too from now on: after its share of the training, unless the network overfits."""
+        share = self.settings.join
+        return share is not None and tally.join_shift is None and share <= done < 1.0 and tally.stale < OVERFITS
+
+    def shift(self, tally: Tally, done: float, an_epoch: int) -> int:
+        """By how many batches what is learnt then is ahead of the steps: by none, or so that it ends with an epoch.
+
+        The choosing part is the text's end: in less than an epoch it would not be reached.
+
+        Args:
+            tally: where training stands.
+            done: the share of it that is over, more than 0.
+            an_epoch: batches of an epoch of the whole.
+        """
+        left = math.ceil((tally.step - tally.origin_step) * (1.0 - done) / done)
+        return 0 if left >= an_epoch else -left % an_epoch - tally.step
 
     def stepped(self, began_s: float, ended_s: float) -> None:
         """Tells it when a step began and ended, in seconds of training."""

@@ -43,7 +43,7 @@ class DynamicEngine(TorchEngine):
     """
 
     def __init__(self, net: LanguageModel, rate: float = RATE) -> None:
-        super().__init__(copy.deepcopy(net).eval())
+        super().__init__(copy.deepcopy(net).cpu().eval())  # cuDNN goes back only through a network in training
         self.rate = rate
         self.parameters = list(self.net.parameters())
         self.trained = [parameter.detach().clone() for parameter in self.parameters]

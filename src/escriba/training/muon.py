@@ -13,8 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
-__all__ = ["Muon", "orthogonalized"]
+__all__ = ["FUSED", "Muon", "orthogonalized"]
 
+FUSED = ("cpu", "cuda")
+"""Devices on which an optimizer's update is one pass over memory; elsewhere, and for rmsprop, PyTorch takes several."""
 STEPS = 5
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Of the odd polynomial that draws every singular value of 0 to 1 towards 1; steep at 0, so that few steps do."""
@@ -53,6 +55,7 @@ class Muon(torch.optim.Optimizer):
         groups = [{"params": list(matrices), "weight_decay": weight_decay, "orthogonal": True}]
         groups += [{**group, "orthogonal": False} for group in others]
         usual = {"lr": rate, "momentum": momentum, "betas": betas, "eps": epsilon, "exact": exact}
+        usual["fused"] = True  # PyTorch then brings the counts of steps, too, to the device of what is loaded
         super().__init__([group for group in groups if group["params"]], usual)
 
     @torch.no_grad()
@@ -91,7 +94,7 @@ class Muon(torch.optim.Optimizer):
             columns[1],
             [],
             columns[2],
-            fused=all(one.device.type in ("cpu", "cuda") for one in learning),
+            fused=all(one.device.type in FUSED for one in learning),
             amsgrad=False,
             beta1=group["betas"][0],
             beta2=group["betas"][1],

@@ -12,13 +12,10 @@ from torch import Tensor, nn
 
 from escriba.model.language_model import LanguageModel
 from escriba.settings import TrainSettings
-from escriba.training.muon import Muon
+from escriba.training.muon import FUSED, Muon
 from escriba.training.step import chosen_precision
 
 __all__ = ["Averager", "Plateau", "build_optimizer", "copy_into", "learning_rate"]
-
-FUSED = ("cpu", "cuda")
-"""Devices on which an optimizer's update is one pass over memory; elsewhere, and for rmsprop, PyTorch takes several."""
 
 
 def build_optimizer(net: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:

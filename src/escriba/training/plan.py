@@ -30,7 +30,9 @@ __all__ = ["Plan", "characters_per_symbol", "fit_tokenizer", "fitting_size", "ma
 
 AMPLE = 1.5
 """How many times as long as is of use a time must be for the text's length to take its place: what it takes is only foretold."""
-SIZE = ("hidden_size", "embedding_dim", "num_layers")
+LEAST_STEPS = 150
+"""Steps that even the shortest text is worth."""
+NETWORK_SIZE = ("hidden_size", "embedding_dim", "num_layers")
 """The settings that are a network's size: who names one chooses them all."""
 LEARNING_SHARE = 0.85
 """The share of a time that goes into learning; the rest is for reading, evaluations, samples and the last measurement."""
@@ -86,6 +88,7 @@ class Plan:
         compute: where it will learn, and how fast.
         notes: what was chosen for this machine, as sentences.
         whole: the batches of the training part and the choosing part that was cut from it, where both are to be learnt in the end.
+        by_time: whether a time was asked for, by which much was chosen, even if epochs took its place.
     """
 
     corpus: Corpus
@@ -100,6 +103,7 @@ class Plan:
     compute: Compute
     notes: tuple[str, ...] = ()
     whole: Batches | None = None
+    by_time: bool = False
 
     @property
     def parameters(self) -> int:
@@ -141,7 +145,7 @@ def prepare(
         held_out: a part of the user's own to hold out, instead of the last tenth.
         choosing: a part of the user's own to choose the best weights by.
         compute: where to learn, as in an earlier run, whose size is then the preset's; None: measured.
-        named: the settings that the user named: they are not chosen by the text and the machine.
+        named: the settings that the user named: they are not chosen by the text and the machine; minutes may be more than is of use.
         vocabulary: the tokenizer to use; None: one is fitted to the text.
 
     Raises:
@@ -154,11 +158,11 @@ def prepare(
     data = make_batches(encoded, chosen.train)
     model, is_new = chosen.model, compute is None
     notes: tuple[str, ...] = ()
-    if is_new and chosen.sizes and chosen.train.minutes is not None and not set(SIZE) & set(named):
+    if is_new and chosen.sizes and chosen.train.minutes is not None and not set(NETWORK_SIZE) & set(named):
         model, compute, notes = _sized(tokenizer.vocab_size, data, chosen, characters_per_symbol(parts.train, encoded))
     compute = compute or probe(LanguageModel(tokenizer.vocab_size, model), data, chosen.train)
     epochs = _epochs(chosen.train, data, compute)
-    most = math.inf if chosen.train.minutes is None else chosen.most_epochs(data.symbols_per_epoch)
+    most = math.inf if chosen.train.minutes is None else max(chosen.most_epochs(data.symbols_per_epoch), LEAST_STEPS / len(data))
     against = chosen.against_overfitting(min(epochs, most)) if is_new and epochs else {}
     against = {name: value for name, value in against.items() if name not in named}
     net = LanguageModel(tokenizer.vocab_size, model.but(**_of(model, against)), seed=chosen.train.seed)
@@ -172,7 +176,21 @@ def prepare(
         train = train.but(minutes=None, epochs=round(most, 2))
         words = later("the text is read {epochs:.1f} times, which does not take {minutes:g} minutes: more would only be learnt by heart")
         notes += (tr(words, epochs=most, minutes=chosen.train.minutes),)
-    return Plan(corpus, parts, tokenizer, encoded, choosing_ids, held_out_ids, data, net, train, compute, notes, whole)
+    return Plan(
+        corpus,
+        parts,
+        tokenizer,
+        encoded,
+        choosing_ids,
+        held_out_ids,
+        data,
+        net,
+        train,
+        compute,
+        notes,
+        whole,
+        chosen.train.minutes is not None,
+    )
 
 
 def _epochs(train: TrainSettings, data: Batches, compute: Compute) -> float:

@@ -75,7 +75,7 @@ class Tally:
         stale: evaluations since the best one.
         evaluations, samples: how many are behind, of those that are spread over the whole training.
         evaluated_at, sampled_at, saved_at: the step of the last evaluation, samples, checkpoint; -1: none yet.
-        joined_at: the step from which on the choosing part is learnt too; None: it is not.
+        join_shift: once the choosing part is learnt too, by how many batches of the whole it is ahead of the steps; None: it is not.
         rescues, rate_factor: how often a step gave no finite number, and by what the rate is multiplied since.
     """
 
@@ -95,7 +95,7 @@ class Tally:
     evaluated_at: int = -1
     sampled_at: int = -1
     saved_at: int = -1
-    joined_at: int | None = None
+    join_shift: int | None = None
     rescues: int = 0
     rate_factor: float = 1.0
 
@@ -106,6 +106,7 @@ class Tally:
         Raises:
             TrainingError: some are missing.
         """
+        values = {"join_shift": None, **values}  # older states do not know it
         missing = [one.name for one in fields(cls) if one.name not in values]
         if missing:
             raise TrainingError(
@@ -131,12 +132,11 @@ class Tally:
         return means
 
     def begin_phase(self, elapsed_s: float) -> None:
-        """From here on the length, the schedule and all that is spread over a training count anew."""
+        """From here on the length, the schedule and all that is spread over a training count anew; what was learnt too stays learnt."""
         self.origin_step, self.origin_s = self.step, elapsed_s
         self.best_loss, self.stale, self.evaluations, self.samples = None, 0, 0, 0
         self.evaluated_at = self.sampled_at = self.saved_at = -1
         self.rescues, self.rate_factor = 0, 1.0
-        self.joined_at = None if self.joined_at is None else self.step  # what was learnt can no longer be chosen by
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

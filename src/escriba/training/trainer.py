@@ -42,7 +42,6 @@ GOOD_EVERY = 100
 MOST_RESCUES = 3
 RESCUED_RATE = 0.3
 LEAST_WARM_UP = 10
-OVERFITS = 2  # evaluations without gain after which the network is taken to overfit
 
 
 def fit(
@@ -193,12 +192,12 @@ class Fit(Iterator[Event]):
     @property
     def _learnt_from(self) -> Batches:
         """What is learnt from now."""
-        return self.data if self._whole is None or self._tally.joined_at is None else self._whole
+        return self.data if self._whole is None or self._tally.join_shift is None else self._whole
 
     @property
     def _chosen_by(self) -> EncodedText | None:
         """What is chosen by now: nothing once the choosing part is learnt too."""
-        return self.choosing if self._tally.joined_at is None else None
+        return self.choosing if self._tally.join_shift is None else None
 
     def _where(self) -> tuple[int, float, float, float]:
         return self.step, self.step / len(self.data), self.elapsed_s, self.done
@@ -248,16 +247,10 @@ class Fit(Iterator[Event]):
             tally.saved_at = self.step
             yield CheckpointDue(*self._where(), keep=due.name_to_keep(self.step))
             due.saved(self.elapsed_s)
-        if self._joins():
-            tally.joined_at, self._keeping.best, self._carried = self.step, None, None
+        if self._whole is not None and due.joining(tally, self.done):
+            tally.join_shift = due.shift(tally, self.done, len(self._whole))
+            self._keeping.best = self._carried = None
             yield Joined(*self._where())
-
-    def _joins(self) -> bool:
-        """Whether the choosing part is learnt too from here on."""
-        share, tally = self.settings.join, self._tally
-        if self._whole is None or share is None or tally.joined_at is not None:
-            return False
-        return share <= self.done < 1.0 and tally.stale < OVERFITS
 
     def _out_of_patience(self) -> bool:
         return self.settings.patience is not None and self._tally.stale >= self.settings.patience
@@ -269,7 +262,7 @@ class Fit(Iterator[Event]):
 
     def _one_step(self) -> Progress | SteppedBack:
         tally, rate, began = self._tally, self._rate(), self.elapsed_s
-        data = self._learnt_from.batch(self.step - (tally.joined_at or 0))
+        data = self._learnt_from.batch(self.step + (tally.join_shift or 0))
         self.net.train()  # whoever was given an event may have used the network
         batch = TensorBatch.of(data, self.device, self._carried if data.carry else None)
         with autocast(self.device, self.precision):
@@ -382,6 +375,8 @@ class Fit(Iterator[Event]):
             if not new_phase:
                 raise TrainingError(tr("the saved training is of the optimizer {saved!r}, not {optimizer!r}", saved=before, optimizer=own))
             state = TrainingState({name: tensor for name, tensor in state.tensors.items() if "moments/" not in name}, values)
+        if tally.join_shift is not None and self._whole is None and not new_phase:
+            raise TrainingError(tr("the saved training learns the choosing part too, and whole is None"), expected=tr("the same batches"))
         self._tally, carried = tally, state.carried(self.device)
         rows, size = None if carried is None else len(carried[0][0]), self._learnt_from.batch_size
         if rows not in (None, size) and self.data.mode == "streams":
