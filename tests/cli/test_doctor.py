@@ -72,7 +72,7 @@ def test_a_damaged_memory(changes: dict[str, Any], tmp_path: Path, run: Run) -> 
 def test_measuring(run: Run) -> None:
     """Asked to, it measures the first preset's network, and remembers it."""
     (line,) = measured(run, "--measure")
-    assert line.startswith("gru 512, embedding 128, about 64 symbols, 32 x 128: ")
+    assert line.startswith("4 x mingru 256, embedding 256, about 64 symbols, 16 x 256: ")
     assert measured(run) == [line]
 
 
