@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from escriba.model.language_model import LanguageModel
 from escriba.training import dynamic
 from escriba.training.dynamic import SEGMENT, DynamicEngine
 
-USUAL = {"hidden_size": 16, "embedding_dim": 8, "batch_size": 8, "seq_len": 20, "steps": 80, "quiet": True}
+USUAL: dict[str, Any] = {"hidden_size": 16, "embedding_dim": 8, "batch_size": 8, "seq_len": 20, "steps": 80, "quiet": True}
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,7 @@ def place(story: str, one_thread: None, tmp_path_factory: pytest.TempPathFactory
     """A folder with a text and a model of it."""
     folder = tmp_path_factory.mktemp("dynamic")
     (folder / "story.txt").write_text(story, encoding="utf-8")
-    escriba.train(folder / "story.txt", out=folder / "model", **USUAL)  # type: ignore[arg-type]
+    escriba.train(folder / "story.txt", out=folder / "model", **USUAL)
     return folder
 
 
@@ -99,6 +100,6 @@ def test_what_cannot_learn_on_is_refused(place: Path, names: tuple[str, ...], st
     for other in (counts, escriba.load(place / "model", place / "counts")):
         with pytest.raises(SettingsError, match="single network"):
             other.evaluate(text="the cat", protocol="dynamic")
-    saints = escriba.train(documents=names, **USUAL)  # type: ignore[arg-type]
+    saints = escriba.train(documents=names, **USUAL)
     with pytest.raises(TextError, match="one stream"):
         saints.evaluate(text="mari", protocol="dynamic")

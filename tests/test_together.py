@@ -6,6 +6,7 @@ import json
 import math
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ def places(story: str, one_thread: None, tmp_path_factory: pytest.TempPathFactor
     """A text, and two small models of it, with other seeds and cells."""
     folder = tmp_path_factory.mktemp("together")
     (folder / "story.txt").write_text(story, encoding="utf-8")
-    usual = {"hidden_size": 12, "embedding_dim": 6, "batch_size": 8, "seq_len": 20, "steps": 60, "quiet": True}
+    usual: dict[str, Any] = {"hidden_size": 12, "embedding_dim": 6, "batch_size": 8, "seq_len": 20, "steps": 60, "quiet": True}
     for name, settings in {"a": {"cell": "gru", "seed": 1}, "b": {"cell": "lstm", "seed": 2}}.items():
         escriba.train(folder / "story.txt", out=folder / name, **usual, **settings)
     return {name: folder / name for name in ("a", "b", "story.txt")}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from escriba.text.tokenizer import CharTokenizer
 from escriba.training import trainer
 from escriba.training.events import Evaluated, Finished, Joined
 from escriba.training.state import TrainingState
+from escriba.training.step import TensorBatch
 from escriba.training.trainer import Fit, fit
 
 MakeNet = Callable[..., LanguageModel]
@@ -42,11 +44,11 @@ def test_it_joins_at_its_share(make_net: MakeNet, data: Batches, choosing: Encod
     """From step 10 of 20 on: nothing is measured any more, the batches are those of the whole up to its end, the average is kept."""
     seen: list[np.ndarray] = []
 
-    def step(net: LanguageModel, batch: object) -> object:
-        seen.append(batch.inputs.numpy().copy())  # type: ignore[attr-defined]
-        return trainer.training_step(net, batch)  # type: ignore[arg-type]
+    def step(net: LanguageModel, batch: TensorBatch) -> Any:
+        seen.append(batch.inputs.numpy().copy())
+        return trainer.training_step(net, batch)
 
-    events = list(fit(make_net(), data, SETTINGS, choosing=choosing, whole=whole, step=step))  # type: ignore[arg-type]
+    events = list(fit(make_net(), data, SETTINGS, choosing=choosing, whole=whole, step=step))
     assert [event.step for event in events if isinstance(event, Joined)] == [10]
     assert max(event.step for event in events if isinstance(event, Evaluated)) == 10
     assert isinstance(events[-1], Finished)
@@ -82,33 +84,33 @@ def test_an_older_state_goes_on(make_net: MakeNet, data: Batches, choosing: Enco
 
 
 @pytest.mark.parametrize("changes", [{"join": None}, {"averaging": None}])
-def test_without_it(make_net: MakeNet, data: Batches, choosing: EncodedText, whole: Batches, changes: dict) -> None:
+def test_without_it(make_net: MakeNet, data: Batches, choosing: EncodedText, whole: Batches, changes: dict[str, Any]) -> None:
     """Without a share the best weights are chosen to the end; without an average the last are kept."""
     events = list(fit(make_net(), data, SETTINGS, choosing=choosing, whole=whole, **changes))
     assert any(isinstance(event, Joined) for event in events) == ("join" not in changes)
-    assert events[-1].kept == ("best" if "join" in changes else "last")  # type: ignore[attr-defined]
+    assert events[-1].kept == ("best" if "join" in changes else "last")
 
 
 def test_who_overfits_does_not_join(make_net: MakeNet, data: Batches, choosing: EncodedText, whole: Batches) -> None:
     """With a rate at which the loss on the choosing part only grows, the best weights are chosen to the end."""
     worse = iter(range(100))
 
-    def step(net: LanguageModel, batch: object) -> object:  # what it learns makes every other text unlikelier, more and more
-        loss, state = trainer.training_step(net, batch)  # type: ignore[arg-type]
+    def step(net: LanguageModel, batch: TensorBatch) -> Any:  # what it learns makes every other text unlikelier, more and more
+        loss, state = trainer.training_step(net, batch)
         return -loss * (1 + next(worse)), state
 
-    events = list(fit(make_net(), data, SETTINGS, choosing=choosing, whole=whole, step=step, learning_rate=0.01))  # type: ignore[arg-type]
+    events = list(fit(make_net(), data, SETTINGS, choosing=choosing, whole=whole, step=step, learning_rate=0.01))
     assert not any(isinstance(event, Joined) for event in events)
-    assert events[-1].kept == "best"  # type: ignore[attr-defined]
+    assert events[-1].kept == "best"
 
 
 @pytest.mark.parametrize("stop", [6, 10, 13])
 def test_going_on_is_exact(make_net: MakeNet, data: Batches, choosing: EncodedText, whole: Batches, stop: int) -> None:
     """Stopped before, at and after the joining: the weights are those of a training that never stopped, and it joins once."""
-    parts = {"choosing": choosing, "whole": whole}
-    through = fit(make_net(), data, SETTINGS, **parts)  # type: ignore[arg-type]
+    parts: dict[str, Any] = {"choosing": choosing, "whole": whole}
+    through = fit(make_net(), data, SETTINGS, **parts)
     list(through)
-    first = fit(make_net(), data, SETTINGS, **parts)  # type: ignore[arg-type]
+    first = fit(make_net(), data, SETTINGS, **parts)
     joined = 0
     for event in first:
         joined += isinstance(event, Joined)
@@ -116,7 +118,7 @@ def test_going_on_is_exact(make_net: MakeNet, data: Batches, choosing: EncodedTe
             state = first.state()
             if type(event).__name__ == "CheckpointDue" or stop == 13:
                 break
-    second: Fit = fit(make_net(seed=9), data, SETTINGS, resume=state, **parts)  # type: ignore[arg-type]
+    second: Fit = fit(make_net(seed=9), data, SETTINGS, resume=state, **parts)
     joined += sum(isinstance(event, Joined) for event in second)
     assert joined == 1
     mine, theirs = second.kept_weights(), through.kept_weights()
@@ -125,12 +127,12 @@ def test_going_on_is_exact(make_net: MakeNet, data: Batches, choosing: EncodedTe
 
 def test_a_new_phase_chooses_by_nothing_that_was_learnt(make_net: MakeNet, data: Batches, choosing: EncodedText, whole: Batches) -> None:
     """Trained further, it goes on with the whole from the first step."""
-    parts = {"choosing": choosing, "whole": whole}
-    first = fit(make_net(), data, SETTINGS, **parts)  # type: ignore[arg-type]
+    parts: dict[str, Any] = {"choosing": choosing, "whole": whole}
+    first = fit(make_net(), data, SETTINGS, **parts)
     list(first)
-    events = list(fit(make_net(), data, SETTINGS, more=first.state(), **parts))  # type: ignore[arg-type]
+    events = list(fit(make_net(), data, SETTINGS, more=first.state(), **parts))
     assert not any(isinstance(event, Evaluated | Joined) for event in events)
-    assert events[-1].kept == "averaged"  # type: ignore[attr-defined]
+    assert events[-1].kept == "averaged"
 
 
 def test_train_joins_what_it_cut_itself(story: str, names: tuple[str, ...], tmp_path: Path) -> None:
@@ -138,11 +140,11 @@ def test_train_joins_what_it_cut_itself(story: str, names: tuple[str, ...], tmp_
     usual = {"hidden_size": 8, "embedding_dim": 4, "batch_size": 8, "seq_len": 20, "steps": 20, "join": 0.5, "sample_length": 0}
     for source in ({"text": story}, {"documents": names}):
         events: list[object] = []
-        escriba.train(**source, **usual, watcher=events.append)  # type: ignore[arg-type]
+        escriba.train(**source, **usual, watcher=events.append)
         assert sum(isinstance(event, Joined) for event in events) == 1
     own = {"val": story[-1800:-900], "test": story[-900:]}
     for name, text in own.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     events = []
-    escriba.train(text=story[:-1800], **{name: tmp_path / name for name in own}, **usual, watcher=events.append)  # type: ignore[arg-type]
+    escriba.train(text=story[:-1800], **{name: tmp_path / name for name in own}, **usual, watcher=events.append)
     assert not any(isinstance(event, Joined) for event in events)
