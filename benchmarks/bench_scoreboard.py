@@ -20,7 +20,6 @@ import math
 import re
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -32,7 +31,7 @@ import escriba
 from escriba.inference.evaluating import measure
 from escriba.results import Closed
 from plain_lstm import PlainEngine, train_plain_lstm
-from record import RESULTS, find_text, save
+from record import RESULTS, ROOT, find_text, save
 
 TEXTS: dict[str, tuple[str, dict[str, Any]]] = {
     "shakespeare": ("shakespeare.txt", {}),
@@ -86,11 +85,16 @@ def tasks(short: float, long: float, seeds: int) -> Iterator[Task]:
 
 def trained_with(settings: dict[str, Any]) -> Callable[[escriba.Corpus, float, Sequence[int]], list[Figures]]:
     """What trains with these settings, once for each seed."""
-    return lambda corpus, minutes, seeds: [trained(corpus, settings, minutes, seed)[0] for seed in seeds]
+    return lambda corpus, minutes, seeds: [trained(corpus, settings, minutes, seed) for seed in seeds]
 
 
-def trained(corpus: escriba.Corpus, settings: dict[str, Any], minutes: float, seed: int, out: Path | None = None) -> tuple[Figures, Any]:
-    """One model: how it learnt, and its losses on the held-out part; and the model."""
+def place_of(corpus: escriba.Corpus, minutes: float, seed: int) -> Path:
+    """Where a model of the usual settings is kept, for the row of several together: out of sight of git."""
+    return ROOT / "build" / "scoreboard" / f"{corpus.sha256[:12]}-{minutes:g}-{seed}"
+
+
+def trained(corpus: escriba.Corpus, settings: dict[str, Any], minutes: float, seed: int) -> Figures:
+    """One model: how it learnt, and its losses on the held-out part."""
     closing: list[Closed] = []
     length = {"minutes": minutes} if minutes else {}
     source = {"documents": corpus.documents} if corpus.is_documents else {"text": corpus.text}
@@ -99,7 +103,8 @@ def trained(corpus: escriba.Corpus, settings: dict[str, Any], minutes: float, se
         if isinstance(event, Closed):
             closing.append(event)
 
-    model = escriba.train(**source, **settings, **length, seed=seed, out=out, watcher=watch)
+    out = None if settings else place_of(corpus, minutes, seed)
+    model = escriba.train(**source, **settings, **length, seed=seed, out=out, overwrite=True, watcher=watch)
     (closed,) = closing
     assert model.config is not None
     network = model.config.model
@@ -110,7 +115,7 @@ def trained(corpus: escriba.Corpus, settings: dict[str, Any], minutes: float, se
         "characters_per_s": closed.symbols_seen / max(closed.elapsed_s, 1e-3),
         "epochs": closed.epochs,
     }
-    return {**figures, **losses(model, held_out_of(corpus, seed))}, model
+    return {**figures, **losses(model, held_out_of(corpus, seed))}
 
 
 def held_out_of(corpus: escriba.Corpus, seed: int) -> escriba.Corpus:
@@ -130,12 +135,12 @@ def losses(model: Any, held_out: escriba.Corpus) -> Figures:
 
 
 def together(corpus: escriba.Corpus, minutes: float, seeds: Sequence[int]) -> list[Figures]:
-    """The models of all seeds, their probabilities averaged."""
-    with tempfile.TemporaryDirectory() as folder:
-        places = [Path(folder) / str(seed) for seed in seeds]
-        figures = [trained(corpus, {}, minutes, seed, place)[0] for seed, place in zip(seeds, places, strict=True)]
-        model = escriba.load(*places)
-        return [{"parameters": sum(one["parameters"] for one in figures), **losses(model, held_out_of(corpus, 1))}]
+    """The models of all seeds, as the row before left them, their probabilities averaged."""
+    for seed in seeds:
+        if not place_of(corpus, minutes, seed).is_dir():
+            trained(corpus, {}, minutes, seed)
+    model = escriba.load(*(place_of(corpus, minutes, seed) for seed in seeds))
+    return [{"parameters": model.parameters or 0, **losses(model, held_out_of(corpus, 1))}]
 
 
 def rival(corpus: escriba.Corpus, minutes: float, seeds: Sequence[int]) -> list[Figures]:
