@@ -1,7 +1,7 @@
 """How good is what `escriba train` gives by itself, beside other cells, an LSTM of PyTorch's, n-grams that count, and xz?
 
-Every network trains for so many minutes (the whole command; the LSTM of PyTorch's learns, and is measured on the choosing part, for that
-long), the n-grams take what time they need. Each then foretells the held-out tenth in both protocols: as one stream, and in fresh windows
+Every network trains for so many minutes (the whole command, `whole_s` as the clock showed it; the LSTM of PyTorch's learns, and is measured
+on the choosing part, for that long), the n-grams take what time they need. Each then foretells the held-out tenth in both protocols: as one stream, and in fresh windows
 of 256 symbols; names and titles are documents. xz is conditional: the size of the whole text less that of the text without its held-out
 part. Of several seeds mean and standard deviation are kept. Rows are kept as they come: what was measured before and is not measured again
 stays in the record, each row with its minutes, seeds and date.
@@ -104,7 +104,9 @@ def trained(corpus: escriba.Corpus, settings: dict[str, Any], minutes: float, se
             closing.append(event)
 
     out = None if settings else place_of(corpus, minutes, seed)
+    began = time.perf_counter()
     model = escriba.train(**source, **settings, **length, seed=seed, out=out, overwrite=True, watcher=watch)
+    whole_s = time.perf_counter() - began
     (closed,) = closing
     assert model.config is not None
     network = model.config.model
@@ -114,6 +116,7 @@ def trained(corpus: escriba.Corpus, settings: dict[str, Any], minutes: float, se
         "parameters": model.parameters or 0,
         "characters_per_s": closed.symbols_seen / max(closed.elapsed_s, 1e-3),
         "epochs": closed.epochs,
+        "whole_s": whole_s,
     }
     return {**figures, **losses(model, held_out_of(corpus, seed))}
 
@@ -171,7 +174,7 @@ def row_of(task: Task, runs: Sequence[Figures], minutes: float) -> dict[str, Any
     """The row of one model: the mean of its runs, and of several the standard deviation of the stream's loss."""
     mean = {key: statistics.fmean(run[key] for run in runs) for key in runs[0]}
     row: dict[str, Any] = {"text": task.text, "model": task.model, "minutes": task.minutes or round(minutes, 2), "seeds": len(task.seeds)}
-    row |= {key: round(mean[key]) for key in ("layers", "hidden", "parameters", "characters_per_s") if mean.get(key)}
+    row |= {key: round(mean[key]) for key in ("layers", "hidden", "parameters", "characters_per_s", "whole_s") if mean.get(key)}
     row |= {key: round(mean[key], 1) for key in ("epochs",) if mean.get(key)}
     row |= {key: round(mean[key], 4) for key in ("stream_loss_nats", "window_loss_nats", "bits_per_char") if key in mean}
     if len(runs) > 1:

@@ -1,7 +1,7 @@
 """How fast does Escriba score, beside PyTorch's own GRU; and how fast does it find what stands verbatim in a long text?
 
-A megabyte of Tiny Shakespeare as one stream, and 10,000 lines of it, each from the beginning, are scored by a `Model` with random weights
-of the sizes of the presets `small` and `tutorial`; beside it nn.Embedding, nn.GRU and nn.Linear with log_softmax and gather read the
+A megabyte of Tiny Shakespeare as one stream, and 10,000 lines of it, each from the beginning, are scored by a `Model` with random weights,
+one layer of GRU of 512 and of 1,024; beside it nn.Embedding, nn.GRU and nn.Linear with log_softmax and gather read the
 same ids in the same run: the stream in the same chunks, the lines padded in batches of as many lines, in the order of the file. They
 take turns, and the medians of the rounds are compared. A text of 10,000 characters is then looked for in 10 MB.
 
@@ -26,7 +26,6 @@ import escriba
 from escriba.engine import torch as torch_engine
 from escriba.inference import reading
 from escriba.inference.recall import recall
-from escriba.presets import PRESETS
 from escriba.settings import ModelSettings
 from record import find_text, save
 
@@ -102,9 +101,9 @@ def in_turns(contenders: dict[str, Callable[[], float]], rounds: int, what: str)
     return {name: statistics.median(times) for name, times in seconds.items()}, found
 
 
-def rows_of(preset: str, text: str, lines: list[str], rounds: int) -> list[dict[str, Any]]:
-    """The network of a preset, on the stream and on the lines."""
-    settings = PRESETS[preset].model
+def rows_of(size: int, text: str, lines: list[str], rounds: int) -> list[dict[str, Any]]:
+    """A network of this size, on the stream and on the lines."""
+    settings, name = ModelSettings(cell="gru", embedding_dim=size // 4, hidden_size=size), f"GRU {size}"
     tokenizer = escriba.CharTokenizer.fit(text)
     model = escriba.Model(escriba.LanguageModel(tokenizer.vocab_size, settings), tokenizer)
     assert model.net is not None
@@ -124,13 +123,13 @@ def rows_of(preset: str, text: str, lines: list[str], rounds: int) -> list[dict[
     }
     rows = []
     for what, contenders in works.items():
-        seconds, found = in_turns(contenders, rounds, f"{preset}, {what}")
+        seconds, found = in_turns(contenders, rounds, f"{name}, {what}")
         symbols = len(text) if what == "stream" else sum(map(len, lines))
         if abs(found["Escriba"] - found["PyTorch"] - firsts[what]) > 1e-5 * symbols:
             sys.exit(f"the two do not find the same of {what}: {found}, and {firsts[what]} for the first symbols")
         rows.append(
             {
-                "what": f"{preset}: " + (f"{symbols:,} characters as one stream" if what == "stream" else f"{len(lines):,} lines"),
+                "what": f"{name}: " + (f"{symbols:,} characters as one stream" if what == "stream" else f"{len(lines):,} lines"),
                 "escriba_s": round(seconds["Escriba"], 3),
                 "pytorch_s": round(seconds["PyTorch"], 3),
                 "characters_per_s": round(symbols / seconds["Escriba"]),
@@ -171,12 +170,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--megabytes", type=float, default=1.0, help="of the stream; of the lines in the same measure")
-    parser.add_argument("--presets", default="small,tutorial", help="of whose sizes the networks are")
+    parser.add_argument("--sizes", default="512,1024", help="hidden sizes of the networks")
     options = parser.parse_args()
     whole = find_text("shakespeare.txt").read_text(encoding="utf-8")
     text = whole[: int(options.megabytes * 1_000_000)]
     lines = [line for line in whole.split("\n") if line][: max(1, int(LINES * min(1.0, options.megabytes)))]
-    rows = [row for preset in options.presets.split(",") for row in rows_of(preset, text, lines, options.rounds)]
+    rows = [row for size in map(int, options.sizes.split(",")) for row in rows_of(size, text, lines, options.rounds)]
     rows.append(recall_row(options.rounds))
     save("bench_scoring", f"python benchmarks/bench_scoring.py --rounds {options.rounds} --megabytes {options.megabytes:g}", rows)
     slow = [

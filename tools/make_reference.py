@@ -35,16 +35,17 @@ MEASUREMENTS_HEAD = """\
 
 Every figure here was printed by the command above its table, which also wrote the record in `benchmarks/results` that the table is made
 from. Losses are in nats a symbol; smaller is better. `lessons`: the lessons' own network and training, held against the losses that the
-lessons print. `small`: the preset `small` against the lessons' `tutorial` in equal minutes; `stream loss` is the exact loss of the held-out
-tenth read as one stream, the state carried; `lanes loss` is what `escriba train` itself prints, the same part in 16 lanes.
+lessons print.
 
-`scoreboard`: on each text the recurrent cells and a neural n-gram with a window of 3, each trained by the preset `small` for the same
-minutes, against n-grams that count (`Kneser-Ney 6` is `--cell counts` of order 6, the next symbol included) and against xz. `stream loss`
-and `bits per char` are of the held-out tenth read as one stream, in 16 lanes at once, which is within about a thousandth of a nat; `window
-loss` of the same in fresh windows of 256 symbols; `hidden` is the size that the preset took for the time; `minutes` how long it learnt,
-and `characters per s` how fast; the `parameters` of what counts are its n-grams. xz is conditional: the size of the whole text less that
-of the text without its held-out tenth. `ranking`: where ordinary words stand among all orders of their letters, and a sentence against the
-same without blanks."""
+`scoreboard`: on each text what `escriba train` gives by itself in so many minutes of the whole command (`whole s`: as the clock showed it;
+`layers` and `hidden`: the size that it took for the time), the cells of the lessons and a neural n-gram with a window of 3 in the same
+(`--cell`), the lessons' own preset `tutorial`, an LSTM of PyTorch's trained the ordinary way, n-grams that count (`Kneser-Ney 6` is `--cell
+counts` of order 6, the next symbol included), and xz. Of several `seeds` the means stand there, and the standard deviations (`sd`); `three
+of them together` are the three that `escriba train` gave, their probabilities averaged (`--with`). `stream loss` and `bits per char` are of
+the held-out tenth read as one stream, in 16 lanes at once, which is within about a thousandth of a nat; `window loss` of the same in fresh
+windows of 256 symbols; of names and titles each is read from its beginning. `parameters` of what counts are its n-grams. xz is conditional:
+the size of the whole text less that of the text without its held-out tenth. `ranking`: where ordinary words stand among all orders of their
+letters, and a sentence against the same without blanks."""
 
 EXPECT_HEAD = """\
 # What to expect

@@ -100,7 +100,7 @@ def _stack(purpose: str, layers: int, size: int, minutes: float) -> Preset:
             warmup_steps=30, clip_norm=1.0, averaging=0.99, join=0.7, patience=3, minutes=minutes,
         ),
         sizes=tuple(one for one in SIZES if one <= (layers, size)),
-        symbols_per_parameter=0.6,
+        symbols_per_parameter=1.5,
         by_epochs=BY_EPOCHS,
         epochs_of_100_000=8.5,
         plain=_plain(2 * size, minutes),
