@@ -1,10 +1,10 @@
 """How good is what `escriba train` gives by itself, beside other cells, an LSTM of PyTorch's, n-grams that count, and xz?
 
-Every network trains for so many minutes (the whole command, `whole_s` as the clock showed it; the LSTM of PyTorch's learns, and is measured
-on the choosing part, for that long), the n-grams take what time they need. Each then foretells the held-out tenth in both protocols: as one stream, and in fresh windows
-of 256 symbols; names and titles are documents. xz is conditional: the size of the whole text less that of the text without its held-out
-part. Of several seeds mean and standard deviation are kept. Rows are kept as they come: what was measured before and is not measured again
-stays in the record, each row with its minutes, seeds and date.
+Every network trains for so many minutes (the whole command, `whole_s` as the clock showed it; the LSTM of PyTorch's learns, and is
+measured on the choosing part, for that long), the n-grams take what time they need. Each then foretells the held-out tenth in both
+protocols: as one stream, and in fresh windows of 256 symbols; names and titles are documents. xz is conditional: the size of the whole text
+less that of the text without its held-out part. Of several seeds mean and standard deviation are kept. Rows are kept as they come: what was
+measured before and is not measured again stays in the record, each row with its minutes, seeds and date.
 
     python benchmarks/bench_scoreboard.py --texts shakespeare --models "escriba train"
 """
