@@ -1,8 +1,8 @@
 // What the two branches of a residual block share in learning: room, packed weights, products of bfloat16 with sums of float32, and the
 // gradients of weights over all places.
 //
-// Places are rows of times; a row goes through in chunks of times. A unit is so many chunks, those beyond the last being zeros. It knows
-// nothing of what a branch computes, nor of who calls whom.
+// Places are rows of times. Rows go through in stretches: one by one, or several short ones together, by their shape alone; a stretch goes
+// through in chunks of places. A unit is so many chunks, those beyond the last being zeros. It knows nothing of what a branch computes.
 #pragma once
 #include <algorithm>
 #include <array>
@@ -18,6 +18,8 @@ using Half = std::uint16_t;
 constexpr int CHUNK = int(ROWS_A_TASK);  // rows of places that go through at a time
 constexpr int WEIGHT_ROWS = 2 * CHUNK;   // rows of a weight's gradient
 constexpr int MOST_OF_UNIT = 4 * CHUNK;  // places whose products make a part of the weights' gradients
+constexpr int MOST_OF_STRETCH = 4 * CHUNK;  // places of several rows that go through together
+constexpr int LEAST_STRETCHES = 16;         // so that all threads have work
 
 // Parts of the room, one after another; of none, their sizes.
 class Room {
@@ -52,29 +54,35 @@ struct Parts {
 
 class Branch {
   public:
-    int rows() const { return rows_; }
-    int row_chunks() const { return row_chunks_; }
+    int stretches() const { return stretches_; }
+    int chunks() const { return chunks_; }
+    int chunks_a_stretch() const { return chunks_a_stretch_; }
+    int stretch() const { return stretch_; }  // places, at most
+    int places_of(int stretch) const { return std::min(stretch_, rows_ * times_ - stretch * stretch_); }
 
   protected:
     Branch(const Kernels& kernels, std::int64_t rows, std::int64_t times)
-        : kernels(kernels), block(*kernels.block), rows_(int(rows)), times_(int(times)), row_chunks_(int(parts_of(times, CHUNK))),
-          chunks_(rows_ * row_chunks_), unit_(std::min(MOST_OF_UNIT, chunks_ * CHUNK)) {}
+        : kernels(kernels), block(*kernels.block), rows_(int(rows)), times_(int(times)),
+          rows_a_stretch_(std::max(1, std::min(MOST_OF_STRETCH / times_, rows_ / LEAST_STRETCHES))), stretch_(rows_a_stretch_ * times_),
+          stretches_(int(parts_of(rows_, rows_a_stretch_))), chunks_a_stretch_(int(parts_of(stretch_, CHUNK))),
+          chunks_((stretches_ - 1) * chunks_a_stretch_ + int(parts_of(places_of(stretches_ - 1), CHUNK))),
+          unit_(std::min(MOST_OF_UNIT, chunks_ * CHUNK)) {}
 
     // Room for so many numbers of each place, packed: (units, width / 16, unit / 2, 16, 2).
     Half* places(Room& room, std::int64_t width) const { return room.take<Half>(std::int64_t(all_chunks()) * CHUNK * width); }
     int all_chunks() const { return int(parts_of(chunks_, unit_ / CHUNK)) * (unit_ / CHUNK); }
-    // Where a time of a row stands in arrays of `wide` numbers a place.
-    std::ptrdiff_t at(int row, int time, int wide) const { return (std::ptrdiff_t(row) * times_ + time) * wide; }
-    int chunk_of(int row, int time) const { return row * row_chunks_ + time / CHUNK; }
-    int times_from(int time) const { return std::min(CHUNK, times_ - time); }
+    // Where a place of a stretch stands in arrays of `wide` numbers a place.
+    std::ptrdiff_t at(int stretch, int place, int wide) const { return (std::ptrdiff_t(stretch) * stretch_ + place) * wide; }
+    int chunk_of(int stretch, int place) const { return stretch * chunks_a_stretch_ + place / CHUNK; }
+    int places_from(int stretch, int place) const { return std::min(CHUNK, places_of(stretch) - place); }
 
     // The norm of a chunk, which both branches begin with; what it is of, or its gradients, is still to be set.
     template <class Arrays, class Bench>
-    AddNorm norm_of(const Arrays& a, const Bench& bench, int row, int time, int n) const {
+    AddNorm norm_of(const Arrays& a, const Bench& bench, int stretch, int place, int n) const {
         AddNorm record{};
-        record.bf16 = 1, record.rows = n, record.width = a.width, record.before = at(row, time, 1);
+        record.bf16 = 1, record.rows = n, record.width = a.width, record.before = at(stretch, place, 1);
         record.seed = a.seed, record.share = a.share, record.weight = a.norm;
-        record.sum = a.sum + at(row, time, int(a.width)), record.normed = bench.u, record.inverse = bench.inverse;
+        record.sum = a.sum + at(stretch, place, int(a.width)), record.normed = bench.u, record.inverse = bench.inverse;
         return record;
     }
     void pack(const Matrix& matrix, Half* to, const Team& team) const {
@@ -126,7 +134,7 @@ class Branch {
 
     const Kernels& kernels;
     const BlockKernels& block;
-    const int rows_, times_, row_chunks_, chunks_, unit_;
+    const int rows_, times_, rows_a_stretch_, stretch_, stretches_, chunks_a_stretch_, chunks_, unit_;
 };
 
 }  // namespace escriba

@@ -1,9 +1,9 @@
 // The branches of a residual block in learning, as Python calls them: the first, the second, or one after the other; forward, or all of
 // their gradients.
 //
-// Threads take rows, which go through both branches, so that what one leaves to the other is still near; of the second branch alone,
-// chunks. Backward, they then take rows of the weights' gradients. Whoever is free takes the next, as processors are not always equally
-// fast; nothing depends on who does what. It knows nothing of what a branch computes, nor of gradients' bookkeeping (Python).
+// Threads take stretches of rows, which go through both branches, so that what one leaves to the other is still near; of the second branch
+// alone, chunks. Backward, they then take rows of the weights' gradients. Whoever is free takes the next, as processors are not always
+// equally fast; nothing depends on who does what. It knows nothing of what a branch computes, nor of gradients' bookkeeping (Python).
 #include <atomic>
 #include <optional>
 
@@ -61,14 +61,14 @@ class BranchesWork {
         Bench(Room& room, const BranchesWork& work) {
             if (work.mixer_) mixer = work.mixer_->bench(room);
             if (work.mlp_) mlp = work.mlp_->bench(room);
-            if (mixer && mlp) between = room.take<Half>(work.mixer_record_->times * work.mixer_record_->width);
+            if (mixer && mlp) between = room.take<Half>(work.mixer_->stretch() * work.mixer_record_->width);
         }
     };
     Bench bench_of(const Team& team) const {
         Room room(own_ + team.number * own_size_);
         return Bench(room, *this);
     }
-    int tasks() const { return mixer_ ? mixer_->rows() : mlp_->rows() * mlp_->row_chunks(); }
+    int tasks() const { return mixer_ ? mixer_->stretches() : mlp_->chunks(); }
 
     void pack_weights(const Team& team) const {
         if (mixer_) mixer_->pack_weights(team);
@@ -76,33 +76,33 @@ class BranchesWork {
         team.wait();
     }
 
-    // A row of the first branch, and of the second what the first leaves; or a chunk of the second alone.
+    // A stretch of the first branch, and of the second what the first leaves; or a chunk of the second alone.
     void forward(const Bench& bench, int task) const {
         if (!mixer_) {
-            const auto [row, time, place] = chunk_of(task);
-            return mlp_->forward(*bench.mlp, row, time, mlp_record_->x + place, mlp_record_->branch + place);
+            const auto [stretch, first, place] = chunk_of(task);
+            return mlp_->forward(*bench.mlp, stretch, first, mlp_record_->x + place, mlp_record_->branch + place);
         }
         const Mixer& a = *mixer_record_;
-        const std::ptrdiff_t first = task * a.times * a.width;
+        const std::ptrdiff_t first = task * mixer_->stretch() * a.width;
         mixer_->forward(*bench.mixer, task, mlp_ ? bench.between : a.out + first);
-        for (int time = 0; mlp_ && time < a.times; time += CHUNK)
-            mlp_->forward(*bench.mlp, task, time, a.sum + first + time * a.width, bench.between + time * a.width);
+        for (int at = 0; mlp_ && at < mixer_->places_of(task); at += CHUNK)
+            mlp_->forward(*bench.mlp, task, at, a.sum + first + at * a.width, bench.between + at * a.width);
     }
     void backward(const Bench& bench, int task) const {
         if (!mixer_) {
-            const auto [row, time, place] = chunk_of(task);
-            return mlp_->backward(*bench.mlp, row, time, mlp_record_->d_x + place, mlp_record_->d_branch + place);
+            const auto [stretch, first, place] = chunk_of(task);
+            return mlp_->backward(*bench.mlp, stretch, first, mlp_record_->d_x + place, mlp_record_->d_branch + place);
         }
         const Mixer& a = *mixer_record_;
-        const std::ptrdiff_t first = task * a.times * a.width;
-        for (int time = 0; mlp_ && time < a.times; time += CHUNK)
-            mlp_->backward(*bench.mlp, task, time, a.d_x + first + time * a.width, bench.between + time * a.width);
+        const std::ptrdiff_t first = task * mixer_->stretch() * a.width;
+        for (int at = 0; mlp_ && at < mixer_->places_of(task); at += CHUNK)
+            mlp_->backward(*bench.mlp, task, at, a.d_x + first + at * a.width, bench.between + at * a.width);
         mixer_->backward(*bench.mixer, task, mlp_ ? bench.between : a.d_out + first);
     }
-    struct Chunk { int row, time; std::ptrdiff_t place; };
+    struct Chunk { int stretch, first; std::ptrdiff_t place; };
     Chunk chunk_of(int task) const {
-        const int row = task / mlp_->row_chunks(), time = task % mlp_->row_chunks() * CHUNK;
-        return {row, time, (row * mlp_record_->times + time) * mlp_record_->width};
+        const int stretch = task / mlp_->chunks_a_stretch(), first = task % mlp_->chunks_a_stretch() * CHUNK;
+        return {stretch, first, (std::ptrdiff_t(stretch) * mlp_->stretch() + first) * mlp_record_->width};
     }
     void zeros_beyond(const Bench& bench) const {
         if (mixer_) mixer_->zeros_beyond(*bench.mixer);

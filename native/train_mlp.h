@@ -24,7 +24,7 @@ struct Mlp {
     const Half* d_out;
     float* d_x;
     Half* d_branch;      // or null
-    float* d_norm;       // (rows, parts of ROWS_A_TASK times, width): the first is the whole in the end
+    float* d_norm;       // (rows times parts of ROWS_A_TASK times at most, width): the first is the whole in the end
     float* d_up;
     float* d_down;
 };
@@ -63,26 +63,26 @@ class MlpWork : public Branch {
         else pack(Matrix{a_.down, inner_, false, width_, inner_}, down_, team);
     }
 
-    // A chunk of a row; x and branch are those of its first place.
-    void forward(const Bench& bench, int row, int time, const float* x, const Half* branch) const {
-        const int n = times_from(time);
-        AddNorm norm = norm_of(a_, bench, row, time, n);
+    // A chunk of a stretch; x and branch are those of its first place.
+    void forward(const Bench& bench, int stretch, int first, const float* x, const Half* branch) const {
+        const int n = places_from(stretch, first);
+        AddNorm norm = norm_of(a_, bench, stretch, first, n);
         norm.x = x, norm.branch = branch;
         block.add_norm(norm, 0, 1);
-        multiply(up_, width_, 2 * inner_ / LANES, bench.u, n, bench.sums, a_.m + at(row, time, 2 * inner_));
-        const Gate gate = gate_of(bench, row, time, n);
+        multiply(up_, width_, 2 * inner_ / LANES, bench.u, n, bench.sums, a_.m + at(stretch, first, 2 * inner_));
+        const Gate gate = gate_of(bench, stretch, first, n);
         block.gate(gate, 0, 1);
-        multiply(down_, inner_, width_ / LANES, bench.gated, n, bench.sums, a_.out + at(row, time, width_));
+        multiply(down_, inner_, width_ / LANES, bench.gated, n, bench.sums, a_.out + at(stretch, first, width_));
     }
 
     // Its gradients; those of x and branch go to those of its first place.
-    void backward(const Bench& bench, int row, int time, float* d_x, Half* d_branch) const {
-        const int n = times_from(time), chunk = chunk_of(row, time);
-        const std::ptrdiff_t place = at(row, time, width_);
-        AddNorm norm = norm_of(a_, bench, row, time, n);
+    void backward(const Bench& bench, int stretch, int first, float* d_x, Half* d_branch) const {
+        const int n = places_from(stretch, first), chunk = chunk_of(stretch, first);
+        const std::ptrdiff_t place = at(stretch, first, width_);
+        AddNorm norm = norm_of(a_, bench, stretch, first, n);
         norm.x = norm.sum;
         block.add_norm(norm, 0, 1);
-        Gate gate = gate_of(bench, row, time, n);
+        Gate gate = gate_of(bench, stretch, first, n);
         multiply(down_, width_, inner_ / LANES, a_.d_out + place, n, bench.sums, bench.d_gated);
         gate.d_y = bench.d_gated, gate.d_a = bench.d_m, gate.d_g = bench.d_m + inner_, gate.d_a_row = gate.d_g_row = 2 * inner_;
         block.gate_back(gate, 0, 1);
@@ -103,10 +103,10 @@ class MlpWork : public Branch {
         return {{{d_m_, 2 * inner_, u_, width_, a_.d_up}, {d_out_, width_, gated_, inner_, a_.d_down}}};
     }
     std::array<Parts, 1> vectors() const { return {{{a_.d_norm, chunks_, width_}}}; }
-    Gate gate_of(const Bench& bench, int row, int time, int n) const {
+    Gate gate_of(const Bench& bench, int stretch, int first, int n) const {
         Gate record{};
         record.bf16 = 1, record.rows = n, record.width = inner_;
-        record.a = a_.m + at(row, time, 2 * inner_), record.g = static_cast<const Half*>(record.a) + inner_;
+        record.a = a_.m + at(stretch, first, 2 * inner_), record.g = static_cast<const Half*>(record.a) + inner_;
         record.a_row = record.g_row = 2 * inner_, record.y = bench.gated;
         return record;
     }

@@ -20,6 +20,7 @@ pytestmark = pytest.mark.skipif(_native.library() is None, reason="there is no n
 SHAPES = {
     "ordinary": (4, 50, 64, 4), "one place": (1, 1, 64, 4), "more than a unit": (3, 200, 64, 4), "shorter than seen": (2, 3, 128, 7),
     "sees the present": (2, 65, 64, 1), "whole chunks": (2, 128, 64, 2),
+    "several short rows together": (50, 45, 64, 4), "the last ones fewer": (70, 9, 128, 2), "short rows, shorter than seen": (40, 2, 64, 7),
 }  # fmt: skip
 """B, T, H, K."""
 Mix = Callable[..., tuple[Tensor, Tensor, Tensor, Tensor]]

@@ -147,6 +147,25 @@ def test_a_network_too_large_for_the_time(make_net: MakeNet, data: Batches, trie
     assert max(sizes) < data.batch(0).inputs.size
 
 
+def test_the_updates_of_muon_count(
+    make_net: MakeNet, data: Batches, tried: Callable[[Seconds], Tried], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They take as long for a step of few symbols as for one of many: the speed is that of steps and updates together."""
+    tried(lambda device, precision, threads, symbols: symbols * 1e-3)
+    now = [0.0]
+
+    def update(matrix: torch.Tensor, *, exact: bool) -> torch.Tensor:
+        now[0] += 0.5
+        return matrix
+
+    monkeypatch.setattr(module, "orthogonalized", update)
+    net, symbols = make_net(), data.symbols_per_epoch / len(data)
+    settings = CPU.but(optimizer="muon", precision="float32", threads=1)
+    found = probe(net, data, settings, clock=lambda: now[0])
+    assert found.symbols_per_s == pytest.approx(symbols / (symbols * 1e-3 + 0.5 * len(list(net.inner_matrices()))), rel=1e-3)
+    assert probe(net, data, settings, clock=lambda: now[0]) == found  # what is remembered is without them
+
+
 def test_real_steps_leave_no_trace(make_net: MakeNet, data: Batches) -> None:
     """A real measurement finds a speed; weights, gradients, mode, dropout's draws, PyTorch's draws and threads are as they were."""
     net, generator = make_net(dropout=0.5).eval(), torch.Generator().manual_seed(7)
