@@ -82,8 +82,8 @@ SIZES = ((2, 64), (2, 128), (3, 192), (4, 256), (6, 384), (8, 512))
 """Layers and hidden sizes of the residual stacks."""
 
 BY_EPOCHS: tuple[tuple[float, Mapping[str, float]], ...] = (
-    (3.0, {"symbol_dropout": 0.03, "weight_decay": 0.5}),
-    (16.0, {"symbol_dropout": 0.15, "weight_decay": 1.0}),
+    (3.0, {"symbol_dropout": 0.03, "weight_decay": 0.3}),
+    (16.0, {"symbol_dropout": 0.15, "weight_decay": 0.5}),
 )
 """Measured, see docs/explanation/experiments.md."""
 
@@ -96,7 +96,7 @@ def _stack(purpose: str, layers: int, size: int, minutes: float) -> Preset:
             cell="mingru", residual=True, num_layers=layers, hidden_size=size, embedding_dim=size, symbol_dropout=0.05, embedding_scale=1.0
         ),
         TrainSettings(
-            batch_size=16, seq_len=256, optimizer="muon", learning_rate=4e-3, beta1=0.95, beta2=0.99, weight_decay=0.5, schedule="cosine",
+            batch_size=16, seq_len=256, optimizer="muon", learning_rate=8e-3, beta1=0.95, beta2=0.99, weight_decay=0.3, schedule="linear",
             warmup_steps=30, clip_norm=1.0, averaging=0.99, join=0.7, patience=3, minutes=minutes,
         ),
         sizes=tuple(one for one in SIZES if one <= (layers, size)),

@@ -47,6 +47,8 @@ BUDGET_S = 2.0
 """Seconds after which no further candidate is tried."""
 STEP_S = 0.2
 """Seconds that one timed step may take, about; of a network that needs longer, fewer time steps are timed."""
+LAST_STEP_S = 0.3
+"""The same of what was chosen: its speed is told to people and chooses sizes, and short pieces are slower than whole batches."""
 STEPS = 5
 GAIN = 1.05
 """How much faster than the default another candidate must be: small differences are chance, and the default is the steadier choice."""
@@ -173,62 +175,78 @@ def _with_updates(compute: Compute, net: LanguageModel, data: Batches, settings:
 
 
 def _fastest(net: LanguageModel, batch: Batch, settings: TrainSettings, budget_s: float, clock: Clock) -> Compute:
-    """Tries PyTorch's own choice, then other numbers of threads, then bfloat16, then other devices, as long as there is time."""
+    """Tries PyTorch's own choice, then bfloat16, then other numbers of threads, then other devices, as long as there is time."""
     began, device = clock(), str(chosen_device(settings))
     first_precision = "float32" if settings.precision == "auto" else settings.precision
     default = Candidate(device, first_precision, settings.threads or torch.get_num_threads())
-    speeds = {default: _speed_if_able(net, batch, default, settings, clock)}
+    speeds: dict[Candidate, float] = {}
 
     def candidates() -> Iterator[Candidate]:
         for name in [device] if settings.device != "auto" else devices_here():
-            for threads in _thread_counts() if settings.threads is None and name == "cpu" else [default.threads]:
-                yield Candidate(name, first_precision, threads)
-                if speeds[Candidate(name, first_precision, threads)] < HOPELESS * max(speeds.values()):
-                    break  # fewer still will not be faster
+            first = default._replace(device=name)
+            yield first
             if settings.precision == "auto" and has_bf16(name):
-                yield max((one for one in speeds if one.device == name), key=lambda one: speeds[one])._replace(precision="bf16")
+                yield first._replace(precision="bf16")
+            faster = max((one for one in speeds if one.device == name), key=lambda one: speeds[one])
+            for threads in _thread_counts() if settings.threads is None and name == "cpu" else []:
+                yield faster._replace(threads=threads)
+                if speeds[faster._replace(threads=threads)] < HOPELESS * max(speeds.values()):
+                    break  # fewer still will not be faster
 
+    piece = batch
     for candidate in candidates():
         if candidate in speeds:
             continue
-        if clock() - began >= budget_s:
+        if speeds and clock() - began >= budget_s:
             break
-        speeds[candidate] = _speed_if_able(net, batch, candidate, settings, clock)
+        try:
+            if candidate.device not in {one.device for one in speeds}:
+                piece = _piece(net, batch, candidate, clock)
+            speeds[candidate] = _speed(net, piece, candidate, clock)
+        except RuntimeError:  # no memory left, an operation that the device lacks: others may be taken
+            if settings.device != "auto" or candidate.device == "cpu":
+                raise
+            speeds[candidate] = 0.0
     fastest = max(speeds, key=lambda one: speeds[one])
     chosen = fastest if speeds[fastest] > GAIN * speeds[default] else default
-    return Compute(*chosen, symbols_per_s=round(speeds[chosen], 1), measured=True)
+    return Compute(*chosen, symbols_per_s=round(_speed_in_earnest(net, batch, chosen, speeds[chosen], clock), 1), measured=True)
 
 
-def _speed_if_able(net: LanguageModel, batch: Batch, candidate: Candidate, settings: TrainSettings, clock: Clock) -> float:
-    """The speed, or 0 where the device cannot do it (no memory left, an operation that it lacks) and others may be taken."""
-    try:
-        return _speed(net, batch, candidate, clock)
-    except RuntimeError:
-        if settings.device != "auto" or candidate.device == "cpu":
-            raise
-        return 0.0
-
-
-def _speed(net: LanguageModel, batch: Batch, candidate: Candidate, clock: Clock) -> float:
-    """Symbols a second: the best of a few steps, on as much of the batch as a step has time for.
-
-    That is all of it, unless the network is large for this machine, or the machine busy: then longer and longer pieces are tried,
-    and the step that takes long enough counts.
-    """
+def _piece(net: LanguageModel, batch: Batch, candidate: Candidate, clock: Clock) -> Batch:
+    """As much of a batch as a step has time for: that is all of it, unless the network is large for this device, or the machine busy."""
     parameters = sum(parameter.numel() for parameter in net.parameters())
     symbols = max(1, int(SLOW_FLOPS * STEP_S / (6 * parameters)))
-    with running_on(candidate.threads), left_as_it_was(net, torch.device(candidate.device)):
-        _timed(net, _part(batch, 1, 1), candidate, clock)  # the first step of all starts threads and takes memory
-        began = clock()
-        seconds = _timed(net, piece := _part(batch, batch.inputs.shape[0], symbols), candidate, clock)
-        while symbols < batch.inputs.size and GROWTH * seconds <= STEP_S:
-            symbols, began = GROWTH * symbols, clock()
-            seconds = _timed(net, piece := _part(batch, batch.inputs.shape[0], symbols), candidate, clock)
-        for _ in range(STEPS - 1):
-            if clock() - began >= STEP_S:
+    with _ready(net, batch, candidate, clock):
+        while symbols < batch.inputs.size:
+            piece = _part(batch, batch.inputs.shape[0], symbols)
+            if GROWTH * min(_timed(net, piece, candidate, clock) for _ in range(2)) > STEP_S:  # the first of a kind is slow
+                break
+            symbols *= GROWTH
+    return _part(batch, batch.inputs.shape[0], symbols)
+
+
+def _speed(net: LanguageModel, piece: Batch, candidate: Candidate, clock: Clock) -> float:
+    """Symbols a second: the best of a few steps on a piece of a batch, the same for all that are compared."""
+    with _ready(net, piece, candidate, clock):
+        began, seconds = clock(), _timed(net, piece, candidate, clock)
+        for step in range(1, STEPS):
+            if step > 1 and clock() - began >= STEP_S:
                 break
             seconds = min(seconds, _timed(net, piece, candidate, clock))
     return symbols_of(piece) / max(seconds, 1e-9)
+
+
+def _speed_in_earnest(net: LanguageModel, batch: Batch, candidate: Candidate, speed: float, clock: Clock) -> float:
+    """The speed, about known, on as much of a batch as there is time for when only one candidate is left: a short piece is slower."""
+    return _speed(net, _part(batch, batch.inputs.shape[0], max(1, int(speed * LAST_STEP_S))), candidate, clock)
+
+
+@contextlib.contextmanager
+def _ready(net: LanguageModel, batch: Batch, candidate: Candidate, clock: Clock) -> Iterator[None]:
+    """Inside, the network is where the candidate has it learn, its threads are there, and so is the memory; after it, all is as before."""
+    with running_on(candidate.threads), left_as_it_was(net, torch.device(candidate.device)):
+        _timed(net, _part(batch, 1, 1), candidate, clock)
+        yield
 
 
 def _part(batch: Batch, rows: int, symbols: int) -> Batch:
@@ -346,7 +364,7 @@ def _known(key: Mapping[str, Any]) -> Compute | None:
 
 def _holds(known: Compute, net: LanguageModel, batch: Batch, clock: Clock) -> bool:
     """Whether a remembered choice is about as fast as it was: what a busy machine made of it must not be believed for ever."""
-    now = _speed(net, batch, Candidate(known.device, known.precision, known.threads), clock)
+    now = _speed_in_earnest(net, batch, Candidate(known.device, known.precision, known.threads), known.symbols_per_s, clock)
     return 1.0 / SLOWER < now / known.symbols_per_s < FASTER
 
 
