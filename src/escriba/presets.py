@@ -83,7 +83,8 @@ SIZES = ((2, 64), (2, 128), (3, 192), (4, 256), (6, 384), (8, 512))
 
 BY_EPOCHS: tuple[tuple[float, Mapping[str, float]], ...] = (
     (3.0, {"symbol_dropout": 0.03, "weight_decay": 0.3}),
-    (16.0, {"symbol_dropout": 0.15, "weight_decay": 0.5}),
+    (8.0, {"symbol_dropout": 0.07, "weight_decay": 0.45}),
+    (16.0, {"symbol_dropout": 0.12, "weight_decay": 1.2}),
 )
 """Measured, see docs/explanation/experiments.md."""
 
