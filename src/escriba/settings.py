@@ -200,7 +200,9 @@ class TrainSettings(Settings):
     steps: int | None = setting(None, ge=0, le=1_000_000_000, description="steps (updates) to train")
     epochs: float | None = setting(None, gt=0.0, le=100_000.0, description="times through the training text")
     minutes: float | None = setting(None, gt=0.0, le=100_000.0, description="minutes for the whole command")
-    patience: int | None = setting(None, ge=1, le=10_000, description="evaluations without gain before training stops early; none: never")
+    patience: int | None = setting(
+        None, ge=1, le=10_000, description="evaluations without gain, an epoch at least, before training stops early; none: never"
+    )
     eval_every: int | None = setting(None, ge=1, description="steps between evaluations; none: ten in all")
     sample_every: int | None = setting(None, ge=1, description="steps between samples; none: with every other evaluation")
     sample_length: int = setting(200, ge=0, le=100_000, description="characters in a sample; 0: no samples")

@@ -73,3 +73,14 @@ def test_the_clock() -> None:
     assert due.checkpoint(tally, 129.5)
     assert not due.checkpoint(Tally(step=3, saved_at=3), 1e6)
     assert due.checkpoint(Tally(step=3, evaluated_at=3), 105.0)
+
+
+@pytest.mark.parametrize(
+    ("stale", "best_at", "origin", "step", "over"),
+    [(3, 10, 0, 59, False), (3, 10, 0, 60, True), (2, 10, 0, 90, False), (3, -1, 40, 89, False)],
+)
+def test_no_gain(stale: int, best_at: int, origin: int, step: int, over: bool) -> None:
+    """So many evaluations after the best one, and an epoch: within one the loss goes up and down with the place in the text."""
+    due, tally = Due(TrainSettings(join=0.7), 50), Tally(step=step, origin_step=origin, stale=stale, best_at=best_at)
+    assert due.no_gain(tally, 3) == over
+    assert due.joining(tally, 0.8) == (step - max(best_at, origin) < 50)

@@ -322,6 +322,12 @@ def test_the_rule_of_sizes(symbols: tuple[float, ...], at: int) -> None:
     assert fitting_size([10, 20, 30], symbols, 4.0) == at
 
 
+@pytest.mark.parametrize(("second", "most", "at"), [(79, 100, 0), (79, 98, 1), (49, 60, 1), (47, 60, 0), (41, 10, 1), (39, 10, 0)])
+def test_a_size_that_would_not_use_the_time(second: float, most: float, at: int) -> None:
+    """Where the size that fits would be through with the text sooner, the next needs as much less, but half at least."""
+    assert fitting_size([10, 20], [100, second], 4.0, most) == at
+
+
 @pytest.mark.parametrize(("times", "is_short"), [(0.5, False), (1.2, False), (3.0, True)])
 def test_a_short_text_is_not_read_for_ever(times: float, is_short: bool, story: str, speeds: Speeds) -> None:
     """Where the time would read it far more often than is of use, epochs take its place, and that is said; what is dropped is for them."""

@@ -84,7 +84,14 @@ class Due:
     def joining(self, tally: Tally, done: float) -> bool:
         """Whether the choosing part is to be learnt too from now on: after its share of the training, unless the network overfits."""
         share = self.settings.join
-        return share is not None and tally.join_shift is None and share <= done < 1.0 and tally.stale < OVERFITS
+        return share is not None and tally.join_shift is None and share <= done < 1.0 and not self.no_gain(tally, OVERFITS)
+
+    def no_gain(self, tally: Tally, evaluations: int) -> bool:
+        """Whether so many evaluations, and an epoch, brought no gain.
+
+        Less than an epoch says nothing: the loss on the choosing part goes up and down with the place in the text that is being learnt.
+        """
+        return tally.stale >= evaluations and tally.step - max(tally.best_at, tally.origin_step) >= self.steps_an_epoch
 
     def shift(self, tally: Tally, done: float, an_epoch: int) -> int:
         """By how many batches what is learnt then is ahead of the steps: by none, or so that it ends with an epoch.

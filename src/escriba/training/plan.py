@@ -205,15 +205,23 @@ def _of(settings: Settings, values: Mapping[str, float]) -> dict[str, float]:
     return {name: value for name, value in values.items() if name in settings.fields}
 
 
-def fitting_size(parameters: Sequence[int], symbols: Sequence[float], needed: float) -> int:
+def fitting_size(parameters: Sequence[int], symbols: Sequence[float], needed: float, most: float = math.inf) -> int:
     """Which of several sizes to take, the smallest first: the last that learns from enough symbols, or else the first.
+
+    Where that one would have read the text as often as is of use before the time is over, the next larger one needs less, down to half.
 
     Args:
         parameters: of a network of each size.
         symbols: how many each could learn from in the time there is.
         needed: symbols for each parameter.
+        most: symbols that are of use, those that are read again counted again.
     """
-    return max((at for at, count in enumerate(parameters) if symbols[at] >= needed * count), default=0)
+    at = max((at for at, count in enumerate(parameters) if symbols[at] >= needed * count), default=0)
+    while at + 1 < len(parameters) and symbols[at] > most:
+        if symbols[at + 1] < needed * parameters[at + 1] * max(0.5, most / symbols[at]):
+            break
+        at += 1
+    return at
 
 
 def _sized(vocab_size: int, data: Batches, chosen: Preset, characters: float) -> tuple[ModelSettings, Compute, tuple[str, ...]]:
@@ -226,6 +234,7 @@ def _sized(vocab_size: int, data: Batches, chosen: Preset, characters: float) ->
     models = [_of_size(chosen.model, *size) for size in sorted({*chosen.sizes, own})]
     work, inner = ([count_parameters(model, symbols) for model in models] for symbols in (vocab_size, 1))
     seconds = 60.0 * (train.minutes or 0.0) * LEARNING_SHARE
+    most = chosen.most_epochs(data.symbols_per_epoch) * data.symbols_per_epoch
     at = models.index(chosen.model)
 
     def measured(at: int, train: TrainSettings) -> Compute:
@@ -233,7 +242,7 @@ def _sized(vocab_size: int, data: Batches, chosen: Preset, characters: float) ->
 
     def chosen_by(compute: Compute, at: int) -> int:
         done = seconds * compute.symbols_per_s * work[at]
-        return fitting_size(inner, [done / count for count in work], chosen.symbols_per_parameter)
+        return fitting_size(inner, [done / count for count in work], chosen.symbols_per_parameter, most)
 
     compute = measured(at, pinned(train))
     if not compute.measured:

@@ -73,6 +73,7 @@ class Tally:
         smoothed_loss, last_loss: of the steps; None: no step yet.
         epoch_sum, epoch_symbols, epoch_last: the losses of the epoch under way: summed by symbols, over how many, the last ten.
         stale: evaluations since the best one.
+        best_at: the step of the best one; -1: none yet.
         evaluations, samples: how many are behind, of those that are spread over the whole training.
         evaluated_at, sampled_at, saved_at: the step of the last evaluation, samples, checkpoint; -1: none yet.
         join_shift: once the choosing part is learnt too, by how many batches of the whole it is ahead of the steps; None: it is not.
@@ -90,6 +91,7 @@ class Tally:
     epoch_symbols: int = 0
     epoch_last: list[float] = field(default_factory=list)
     stale: int = 0
+    best_at: int = -1
     evaluations: int = 0
     samples: int = 0
     evaluated_at: int = -1
@@ -106,7 +108,7 @@ class Tally:
         Raises:
             TrainingError: some are missing.
         """
-        values = {"join_shift": None, **values}  # older states do not know it
+        values = {"join_shift": None, "best_at": -1, **values}  # older states do not know them
         missing = [one.name for one in fields(cls) if one.name not in values]
         if missing:
             raise TrainingError(
@@ -135,7 +137,7 @@ class Tally:
         """From here on the length, the schedule and all that is spread over a training count anew; what was learnt too stays learnt."""
         self.origin_step, self.origin_s = self.step, elapsed_s
         self.best_loss, self.stale, self.evaluations, self.samples = None, 0, 0, 0
-        self.evaluated_at = self.sampled_at = self.saved_at = -1
+        self.best_at = self.evaluated_at = self.sampled_at = self.saved_at = -1
         self.rescues, self.rate_factor = 0, 1.0
 
 

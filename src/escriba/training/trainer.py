@@ -253,7 +253,7 @@ class Fit(Iterator[Event]):
             yield Joined(*self._where())
 
     def _out_of_patience(self) -> bool:
-        return self.settings.patience is not None and self._tally.stale >= self.settings.patience
+        return self.settings.patience is not None and self._due.no_gain(self._tally, self.settings.patience)
 
     def _rate(self) -> float:
         """The rate of the next step."""
@@ -310,7 +310,7 @@ class Fit(Iterator[Event]):
             tally.best_loss, self._keeping.best = found.loss_nats, self._keeping.present()
         if math.isfinite(found.loss_nats):
             self._remember()
-        tally.stale = 0 if best else tally.stale + 1
+        tally.stale, tally.best_at = (0, self.step) if best else (tally.stale + 1, tally.best_at)
         if self.settings.schedule == "plateau":
             self._plateau.evaluated(best)
         yield Evaluated(*self._where(), found.loss_nats, found.symbols, best)
