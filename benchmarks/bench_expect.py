@@ -71,7 +71,7 @@ def measured(case: Case) -> dict[str, Any]:
         "counting_6_gram": round(closed.baselines["counting 6-gram"], 3),
         "copied": round(1.0 - novel, 4),
         "date": dt.datetime.now().astimezone().date().isoformat(),
-        "written": written[1 : SHOWN + 1].rpartition("\n")[0],
+        "written": written[1 : SHOWN + 1],
     }
 
 
