@@ -1,8 +1,9 @@
 """What can be expected of texts of other sizes and of other times? The page docs/what-to-expect.md is made from this record.
 
 Each text is trained on by `escriba train` with nothing but its minutes. Kept are the bits a character of the held-out tenth, beside them
-those of the counting 6-gram, 300 characters that the model writes at temperature 0.8 (seed 1, after a line's end), and how much of 10,000
-characters it writes is copied: the share of stretches of 32 characters that stand in the training text.
+those of the counting 6-gram and those of the two together (their probabilities averaged), 300 characters that the model writes at
+temperature 0.8 (seed 1, after a line's end), and how much of 10,000 characters it writes is copied: the share of stretches of 32 characters
+that stand in the training text.
 
     python benchmarks/bench_expect.py
     python benchmarks/bench_expect.py --only 800KB-10
@@ -14,6 +15,8 @@ import argparse
 import datetime as dt
 import json
 import sys
+import tempfile
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import escriba
@@ -47,28 +50,36 @@ CASES = [Case(f"{name}-{minutes}", *text, minutes) for name, text in TEXTS.items
 def measured(case: Case) -> dict[str, Any]:
     """One row."""
     corpus = escriba.read(find_text(case.file), **case.reading)
+    corpus = corpus.shortened(case.characters) if case.characters else corpus
+    held_out = corpus.parts().held_out
+    assert held_out is not None
     closing: list[Closed] = []
 
     def watch(event: Any) -> None:
         if isinstance(event, Closed):
             closing.append(event)
 
-    model = escriba.train(text=corpus.text[: case.characters], minutes=case.minutes, sample_length=0, watcher=watch)
+    with tempfile.TemporaryDirectory() as folder:
+        network, counts = Path(folder) / "network", Path(folder) / "counts"
+        model = escriba.train(text=corpus.text, minutes=case.minutes, sample_length=0, out=network, watcher=watch)
+        escriba.train(text=corpus.text, cell="counts", order=6, out=counts, quiet=True)
+        together = escriba.load(network, counts).evaluate(held_out)
+        written = str(model.generate("\n", WRITTEN, temperature=0.8, seed=1))
+        novel = model.recall(written).novel_share[STRETCH]
     (closed,) = closing
     assert closed.baselines is not None
     assert model.config is not None
-    written = str(model.generate("\n", WRITTEN, temperature=0.8, seed=1))
-    novel = model.recall(written).novel_share[STRETCH]
-    network = model.config.model
+    shape = model.config.model
     return {
         "case": case.name,
         "text": case.text,
         "minutes": case.minutes,
-        "network": f"{network.num_layers} x {network.hidden_size}",
+        "network": f"{shape.num_layers} x {shape.hidden_size}",
         "epochs": round(closed.epochs, 1),
         "characters_per_s": round(closed.symbols_seen / closed.elapsed_s),
         "bits_per_char": round(closed.bits_per_char or 0.0, 3),
         "counting_6_gram": round(closed.baselines["counting 6-gram"], 3),
+        "together": round(together.bits_per_char or 0.0, 3),
         "copied": round(1.0 - novel, 4),
         "date": dt.datetime.now().astimezone().date().isoformat(),
         "written": written[1 : SHOWN + 1],
