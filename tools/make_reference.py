@@ -58,9 +58,9 @@ EXPECT_READ = """\
 same part. `copied` is the share of stretches of 32 characters, in 10,000 characters that the model wrote, that stand in the training
 text. Where a text is short its minutes are not used up: it is read as often as is of use, and no more.
 
-With 100,000 characters, and in few minutes with a million, the network only draws level with counting; what it has before it then is a
-text to play with. It is the longer text and the longer time together that leave counting behind. The figures of other texts differ: a
-novel repeats itself more than verse, and so costs fewer bits."""
+With 100,000 characters the network only comes near to counting; what it has before it then is a text to play with. It is the longer text
+and the longer time together that leave counting behind. Where the two are near, average them (`escriba evaluate MODEL --with COUNTS`). The
+figures of other texts differ: a novel repeats itself more than verse, and so costs fewer bits."""
 
 TEXTS = ("written",)
 """Columns of the records that are texts, and stand on no table."""
