@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from escriba.model import cells
-from escriba.model.cells import CELLS, CellLayer, LayerState, NgramLayer, RecurrentLayer
+from escriba.model.cells import CELLS, LONGEST_MEMORY, CellLayer, LayerState, MingruLayer, NgramLayer, RecurrentLayer
 from escriba.settings import ModelSettings
 
 B, T, E, H = 3, 40, 5, 8
@@ -133,7 +133,7 @@ def test_rows_do_not_know_each_other(settings: ModelSettings) -> None:
 
 def test_first_weights(settings: ModelSettings) -> None:
     """The input's weights keep to Glorot's bound for all that they see at once, the recurrent ones are orthogonal, biases zero but the
-    lstm's forget gate, which is 1.
+    lstm's forget gate, which is 1, and the gates of mingru's units with a long memory.
     """
     layer = CELLS[settings.cell](settings, E)
     layer.reset_parameters(torch.Generator().manual_seed(1))
@@ -148,7 +148,20 @@ def test_first_weights(settings: ModelSettings) -> None:
             expected = torch.zeros(rows)
             if settings.cell == "lstm":
                 expected[H : 2 * H] = 1.0
+            if settings.cell == "mingru":
+                expected[: H // 4] = parameter.detach()[: H // 4]
             torch.testing.assert_close(parameter.detach(), expected, rtol=0, atol=0)
+
+
+def test_a_quarter_of_the_units_remember_for_long() -> None:
+    """A gate that lets 1/t in forgets in t symbols: of 400 units, 100 start with a t from 2 to 256, as many below 23 as above."""
+    layer = MingruLayer(ModelSettings(cell="mingru", hidden_size=400), E)
+    layer.reset_parameters(torch.Generator().manual_seed(1))
+    t = 1.0 / torch.sigmoid(layer.input_bias().detach()[:400])
+    assert 2.0 <= t[:100].min() < 2.5
+    assert 200.0 < t[:100].max() <= LONGEST_MEMORY * (1 + 1e-4)
+    assert 35 <= int((t[:100] < 2.0 * 128**0.5).sum()) <= 65
+    assert bool((t[100:] == 2.0).all())
 
 
 def test_a_window_forgets() -> None:
