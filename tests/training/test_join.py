@@ -104,6 +104,19 @@ def test_who_overfits_does_not_join(make_net: MakeNet, data: Batches, choosing: 
     assert events[-1].kept == "best"
 
 
+def test_who_joined_does_not_run_out_of_patience(make_net: MakeNet, data: Batches, choosing: EncodedText, whole: Batches) -> None:
+    """No gain for less than an epoch, then joining, and more than an epoch to go: nothing is measured any more, so nothing ends it."""
+
+    def nothing_learnt(net: LanguageModel, batch: TensorBatch) -> Any:
+        return 0.0 * trainer.training_step(net, batch)[0]
+
+    settings = SETTINGS.but(steps=3 * len(data), join=0.25, eval_every=1, patience=2)
+    events = list(fit(make_net(), data, settings, choosing=choosing, whole=whole, step=nothing_learnt))
+    assert any(isinstance(event, Joined) for event in events)
+    assert isinstance(events[-1], Finished)
+    assert (events[-1].reason, events[-1].step) == ("length", 3 * len(data))
+
+
 @pytest.mark.parametrize("stop", [6, 10, 13])
 def test_going_on_is_exact(make_net: MakeNet, data: Batches, choosing: EncodedText, whole: Batches, stop: int) -> None:
     """Stopped before, at and after the joining: the weights are those of a training that never stopped, and it joins once."""

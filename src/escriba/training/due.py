@@ -87,11 +87,14 @@ class Due:
         return share is not None and tally.join_shift is None and share <= done < 1.0 and not self.no_gain(tally, OVERFITS)
 
     def no_gain(self, tally: Tally, evaluations: int) -> bool:
-        """Whether so many evaluations, and an epoch, brought no gain.
+        """Whether so many evaluations brought no gain, the last of them an epoch after the best or later.
 
         Less than an epoch says nothing: the loss on the choosing part goes up and down with the place in the text that is being learnt.
+        Once the choosing part is learnt too, nothing is measured, and nothing said.
         """
-        return tally.stale >= evaluations and tally.step - max(tally.best_at, tally.origin_step) >= self.steps_an_epoch
+        if tally.join_shift is not None or tally.stale < evaluations:
+            return False
+        return tally.evaluated_at - max(tally.best_at, tally.origin_step) >= self.steps_an_epoch
 
     def shift(self, tally: Tally, done: float, an_epoch: int) -> int:
         """By how many batches what is learnt then is ahead of the steps: by none, or so that it ends with an epoch.
