@@ -11,7 +11,9 @@ import torch
 from escriba.errors import SettingsError
 from escriba.model.language_model import LanguageModel
 from escriba.settings import TrainSettings
-from escriba.text.batches import Batches
+from escriba.text.batches import Batches, documents, streams
+from escriba.text.encoded import EncodedText
+from escriba.text.tokenizer import CharTokenizer
 from escriba.training import step as module
 from escriba.training.step import (
     best_precision,
@@ -21,6 +23,7 @@ from escriba.training.step import (
     estimate_speed,
     has_bf16,
     symbols_of,
+    typical_batch,
 )
 from escriba.training.trainer import fit
 
@@ -116,3 +119,17 @@ def test_the_symbols_of_a_batch(make_data: Callable[[str], Batches]) -> None:
     for mode in ("windows", "documents"):
         data = make_data(mode)
         assert sum(symbols_of(batch) for batch in data) == data.symbols_per_epoch
+
+
+def test_the_typical_batch() -> None:
+    """Of documents, half of them short and half long, one with about as many targets as there are on average; of a stream the first."""
+    tokenizer = CharTokenizer.fit("ab", eos=True)
+    texts = ["a" * 3 if number % 2 else "b" * (9 + number % 7) for number in range(640)]
+    encoded = EncodedText(*tokenizer.encode_documents(texts), tokenizer)
+    for seed in range(1, 9):
+        data = documents(encoded, batch_size=16, seq_len=40, seed=seed)
+        mean = data.symbols_per_epoch / len(data)
+        apart = [abs(symbols_of(data.batch(step)) - mean) for step in range(16)]
+        assert abs(symbols_of(typical_batch(data)) - mean) == min(apart) < 0.5 * max(apart)
+    stream = streams(np.zeros(1000, np.uint8), batch_size=4, seq_len=10)
+    np.testing.assert_array_equal(typical_batch(stream).inputs, stream.batch(0).inputs)

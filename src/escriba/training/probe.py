@@ -39,6 +39,7 @@ from escriba.training.step import (
     left_as_it_was,
     seconds_of_a_step,
     symbols_of,
+    typical_batch,
 )
 
 __all__ = ["Compute", "Measured", "measure_preset", "pinned", "probe", "remembered_measurements", "running_on"]
@@ -133,10 +134,10 @@ def probe(
     device = chosen_device(settings)
     if os.environ.get("ESCRIBA_PROBE", "").lower() in ("off", "0", "no"):
         return Compute(str(device), chosen_precision(settings, device), settings.threads or torch.get_num_threads(), 0.0, measured=False)
-    key = _key(net, data, settings)
-    if remembered and (known := _known(key)) is not None and _holds(known, net, data.batch(0), clock):
+    key, batch = _key(net, data, settings), typical_batch(data)
+    if remembered and (known := _known(key)) is not None and _holds(known, net, batch, clock):
         return _with_updates(known, net, data, settings, clock)
-    found = _fastest(net, data.batch(0), settings, budget_s, clock)
+    found = _fastest(net, batch, settings, budget_s, clock)
     _remember(key, found)
     return _with_updates(found, net, data, settings, clock)
 

@@ -38,7 +38,10 @@ __all__ = [
     "seconds_of_a_step",
     "symbols_of",
     "training_step",
+    "typical_batch",
 ]
+
+FIRST_BATCHES = 16
 
 
 class TensorBatch(NamedTuple):
@@ -164,7 +167,7 @@ def estimate_speed(net: LanguageModel, data: Batches, settings: TrainSettings) -
     Raises:
         SettingsError: the settings' device is not there.
     """
-    device, batch = chosen_device(settings), data.batch(0)
+    device, batch = chosen_device(settings), typical_batch(data)
     precision = chosen_precision(settings, device)
     with left_as_it_was(net, device):
         seconds = min(seconds_of_a_step(net, batch, device, precision) for _ in range(2))
@@ -174,6 +177,15 @@ def estimate_speed(net: LanguageModel, data: Batches, settings: TrainSettings) -
 def symbols_of(batch: Batch) -> int:
     """The targets that count."""
     return batch.targets.size if batch.mask is None else int(batch.mask.sum())
+
+
+def typical_batch(data: Batches) -> Batch:
+    """The batch by which a speed is measured: of the first `FIRST_BATCHES` the one with a number of targets nearest to the mean.
+
+    Documents come in batches of short and of long ones, and a short batch has fewer targets a second.
+    """
+    mean = data.symbols_per_epoch / len(data)
+    return min((data.batch(step) for step in range(min(FIRST_BATCHES, len(data)))), key=lambda one: abs(symbols_of(one) - mean))
 
 
 def seconds_of_a_step(
