@@ -265,6 +265,8 @@ def test_ctrl_c_saves_and_resume_goes_on(text: str, here: Path, run: Run) -> Non
         "1",
         "--val",
         held.name,
+        "--set",
+        "train.patience=none",
         *TINY,
     ]
     said = []
