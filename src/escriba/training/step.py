@@ -42,6 +42,7 @@ __all__ = [
 ]
 
 FIRST_BATCHES = 16
+"""Batches among which a typical one is sought."""
 
 
 class TensorBatch(NamedTuple):
