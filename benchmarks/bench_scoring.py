@@ -177,7 +177,8 @@ def main() -> None:
     lines = [line for line in whole.split("\n") if line][: max(1, int(LINES * min(1.0, options.megabytes)))]
     rows = [row for size in map(int, options.sizes.split(",")) for row in rows_of(size, text, lines, options.rounds)]
     rows.append(recall_row(options.rounds))
-    save("bench_scoring", f"python benchmarks/bench_scoring.py --rounds {options.rounds} --megabytes {options.megabytes:g}", rows)
+    given = f"--rounds {options.rounds} --megabytes {options.megabytes:g} --sizes {options.sizes}"
+    save("bench_scoring", f"python benchmarks/bench_scoring.py {given}", rows)
     slow = [
         f"{row['what']}: {row.get('ratio', row['escriba_s'])}, not {row['most']:g}"
         for row in rows

@@ -59,8 +59,10 @@ same part. `copied` is the share of stretches of 32 characters, in 10,000 charac
 text. Where a text is short its minutes are not used up: it is read as often as is of use, and no more.
 
 With 100,000 characters the network only comes near to counting; what it has before it then is a text to play with. It is the longer text
-and the longer time together that leave counting behind. Where the two are near, average them (`escriba evaluate MODEL --with COUNTS`). The
-figures of other texts differ: a novel repeats itself more than verse, and so costs fewer bits."""
+and the longer time together that leave counting behind. `the two together` is the average of the network's probabilities and the counts'
+(`escriba evaluate MODEL --with COUNTS`, likewise `generate` and `score`): where the two are near, it is better than either; where the network
+is far ahead, the counts only hold it back. The figures of other texts differ: a novel repeats itself more than verse, and so costs fewer
+bits."""
 
 TEXTS = ("written",)
 """Columns of the records that are texts, and stand on no table."""
@@ -301,6 +303,7 @@ def expect_page() -> str:
         "characters_per_s": "characters a second",
         "bits_per_char": "bits per character",
         "counting_6_gram": "counting 6-gram",
+        "together": "the two together",
         "copied": "copied",
     }
     rows = [{**row, "copied": f"{row['copied']:.1%}"} for row in record["rows"]]
