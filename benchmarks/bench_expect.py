@@ -1,9 +1,9 @@
 """What can be expected of texts of other sizes and of other times? The page docs/what-to-expect.md is made from this record.
 
-Each text is trained on by `escriba train` with nothing but its minutes. Kept are the bits a character of the held-out tenth, beside them
-those of the counting 6-gram and those of the two together (their probabilities averaged), 300 characters that the model writes at
-temperature 0.8 (seed 1, after a line's end), and how much of 10,000 characters it writes is copied: the share of stretches of 32 characters
-that stand in the training text.
+Each text is trained on by `escriba train` with nothing but its minutes (and no samples on the way). Kept are the bits a character of the
+held-out tenth, beside them those of the counting 6-gram and those of the two together (their probabilities averaged), 300 characters that
+the model writes at temperature 0.8 (seed 1, after a line's end), and how much of 10,000 characters it writes is copied: the share of
+stretches of 32 characters that stand in the training text.
 
     python benchmarks/bench_expect.py
     python benchmarks/bench_expect.py --only 800KB-10

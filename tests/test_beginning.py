@@ -256,6 +256,23 @@ def test_what_another_model_learnt_is_not_held_out(place: Path) -> None:
     assert escriba.train(place / "fox.txt", init_from=place / "fox", out=place / "n", steps=2, quiet=True)
 
 
+def test_what_another_model_learnt_is_not_chosen_by(place: Path) -> None:
+    """A model that learnt the choosing part too foretells it too well to choose by: who begins with it learns it, after a stop as well."""
+    settings = {**TINY, "join": 0.5, "averaging": 0.9, "schedule": "linear"}
+    escriba.train(place / "fox.txt", out=place / "all", steps=40, quiet=True, **settings)
+    assert escriba.load(place / "all").run.last("joined")
+    for parent, child in (("all", "child"), ("child", "grandchild")):
+        escriba.train(place / "fox.txt", init_from=place / parent, out=place / child, steps=8, watcher=stopped_at(4), averaging=0.9)
+        model = escriba.train(place / "fox.txt", out=place / child, resume=True, quiet=True)
+        assert model.run.last("begun")["corpus"]["choosing_sha256"] is None
+        assert model.run.evaluations == []
+        assert model.run.last("finished")["kept"] == "averaged"
+    packed = escriba.load(place / "all").pack(place / "packed", weights="float32", on=place / "fox.txt").path
+    model = escriba.train(place / "fox.txt", init_from=packed, out=place / "of-packed", steps=4, quiet=True)
+    assert model.run.evaluations == []
+    assert escriba.train(place / "fox.txt", init_from=place / "fox", out=place / "n", steps=4, quiet=True).run.evaluations
+
+
 def test_a_history_that_does_not_name_its_text_is_refused(place: Path) -> None:
     """Without it nobody knows whether the text is the same."""
     (place / "fox" / "metrics.jsonl").write_text('{"event":"begun"}\n{"event":"finished"}\n', encoding="utf-8")

@@ -8,6 +8,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 import escriba
@@ -52,6 +53,56 @@ def test_evaluate_is_better_than_the_mean_of_both(places: dict[str, Path], capsy
         assert mine < (one + other) / 2
 
 
+def test_the_loss_is_that_of_the_mean_by_hand(places: dict[str, Path]) -> None:
+    """Symbol by symbol over the whole held-out part."""
+    held_out = escriba.read(places["story.txt"]).parts().held_out
+    assert held_out is not None
+    apart = [escriba.load(places[name]).score(held_out.text).surprisals for name in "ab"]
+    mixed = [-math.log((math.exp(-one) + math.exp(-other)) / 2) for one, other in zip(*apart, strict=True)]
+    found = escriba.load(places["a"], places["b"]).evaluate(held_out, lanes=1)
+    assert found.loss_nats == pytest.approx(sum(mixed) / len(mixed), rel=1e-6)
+
+
+def test_score_takes_them_on_the_command_line(places: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    """The figures are those of Python; what is typical is asked of one model."""
+    words = ["score", str(places["a"]), "--with", str(places["b"]), "--text", "the cat sat.", "--json"]
+    with pytest.raises(SystemExit):
+        cli(words)
+    found = json.loads(capsys.readouterr().out)
+    wanted = escriba.load(places["a"], places["b"]).score("the cat sat.")
+    assert found["log_likelihood"] == pytest.approx(wanted.log_likelihood, abs=1e-6)
+    assert found["log_likelihood"] != pytest.approx(escriba.load(places["a"]).score("the cat sat.").log_likelihood, abs=1e-3)
+    with pytest.raises(click.UsageError, match="not with --with"):
+        cli([*words, "--typical", "0.01"], standalone_mode=False)
+
+
+def test_of_documents_the_seed_draws_what_is_held_out(tmp_path: Path, one_thread: None) -> None:
+    """So models with other seeds do not agree, models with one seed do, and a model of a stream has not their symbols."""
+    names = [f"{first}{second}n" for first in "abcdefgh" for second in ("ri", "ola", "es", "um", "iti")] * 16
+    usual: dict[str, Any] = {"hidden_size": 8, "embedding_dim": 4, "steps": 10, "quiet": True}
+    for place, settings in {"a": {"cell": "gru", "seed": 1}, "b": {"cell": "lstm", "seed": 1}, "c": {"cell": "gru", "seed": 2}}.items():
+        escriba.train(documents=names, out=tmp_path / place, **usual, **settings)
+    held_out = escriba.read(documents=names).parts(seed=1).held_out
+    apart = [escriba.load(tmp_path / name).evaluate(held_out).loss_nats for name in "ab"]
+    assert min(apart) - 0.5 < escriba.load(tmp_path / "a", tmp_path / "b").evaluate(held_out).loss_nats < sum(apart) / 2
+    with pytest.raises(TextError, match="held out different texts"):
+        escriba.load(tmp_path / "a", tmp_path / "c").evaluate()
+    escriba.train(text="".join(names), out=tmp_path / "stream", cell="counts", quiet=True)
+    with pytest.raises(SettingsError, match="not the same symbols"):
+        escriba.load(tmp_path / "a", tmp_path / "stream")
+
+
+def test_pictures_are_of_one(places: dict[str, Path]) -> None:
+    """Neither network nor curve of the first stands for both."""
+    both = escriba.load(places["a"], places["b"])
+    with pytest.raises(SettingsError, match="several models together have no picture of the kind 'architecture'"):
+        both.plot("architecture")
+    shown = both._repr_html_()
+    assert str(places["b"]) in shown
+    assert "held out" not in shown
+    assert "held out" in escriba.load(places["a"])._repr_html_()
+
+
 def test_it_writes_the_same_from_the_same_seed(places: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
     """In Python and on the command line; another text than each writes alone."""
     model = escriba.load(places["a"], places["b"], precision="float32")
@@ -71,7 +122,7 @@ def test_it_is_a_model_of_its_own(places: dict[str, Path], tmp_path: Path) -> No
     again = pickle.loads(pickle.dumps(both.engines))
     assert again.exact().vocab_size == both.tokenizer.vocab_size
     assert both.score("the cat").more_surprising_than is None
-    with pytest.raises(CheckpointError, match="not measured"):
+    with pytest.raises(CheckpointError, match="typical for several models together is kept nowhere"):
         both.is_typical("the cat")
     with pytest.raises(CheckpointError, match="weights are not known"):
         both.save(tmp_path / "both")

@@ -37,15 +37,18 @@ Every figure here was printed by the command above its table, which also wrote t
 from. Losses are in nats a symbol; smaller is better. `lessons`: the lessons' own network and training, held against the losses that the
 lessons print.
 
-`scoreboard`: on each text what `escriba train` gives by itself in so many minutes of the whole command (`whole s`: as the clock showed it;
-`layers` and `hidden`: the size that it took for the time), the cells of the lessons and a neural n-gram with a window of 3 in the same
-(`--cell`), the lessons' own preset `tutorial`, an LSTM of PyTorch's trained the ordinary way, n-grams that count (`Kneser-Ney 6` is `--cell
-counts` of order 6, the next symbol included), and xz. Of several `seeds` the means stand there, and the standard deviations (`sd`); `three
-of them together` are the three that `escriba train` gave, their probabilities averaged (`--with`). `stream loss` and `bits per char` are of
-the held-out tenth read as one stream, in 16 lanes at once, which is within about a thousandth of a nat; `window loss` of the same in fresh
-windows of 256 symbols; of names and titles each is read from its beginning. `parameters` of what counts are its n-grams. xz is conditional:
-the size of the whole text less that of the text without its held-out tenth. `ranking`: where ordinary words stand among all orders of their
-letters, and a sentence against the same without blanks."""
+`scoreboard`: on each text what `escriba train` gives by itself in so many minutes (`whole s`: from the text in memory to the last
+measurement; `layers` and `hidden`: the size that it took for the time), the cells of the lessons and a neural n-gram with a window of 3
+in the same (`--cell`), the lessons' own preset `tutorial`, an LSTM of PyTorch's trained the ordinary way, n-grams that count (`Kneser-Ney
+6` is `--cell counts` of order 6, the next symbol included), and xz. Of several `seeds` the means stand there, and the standard deviations
+(`sd`); `three of them together` are the three that `escriba train` gave, their probabilities averaged (`--with`). `stream loss` and `bits
+per char` are of the held-out tenth read as one stream, in 16 lanes at once, which is within about a thousandth of a nat; `window loss` of
+the same in fresh windows of 256 symbols; of names and titles each is read from its beginning. `parameters` of what counts are its
+n-grams. xz is conditional: the size of the whole text less that of the text without its held-out tenth. Not all learn from as much:
+`escriba train` learns the choosing part too in the end (2 % of what is not held out, right before it), and n-grams count it; the lessons'
+cells, `tutorial` and PyTorch's LSTM, which learns in float32 at a rate that stays, only choose their weights by it. `escriba train,
+join=none` is the default without that. `ranking`: where ordinary words stand among all orders of their letters, and a sentence against
+the same without blanks."""
 
 EXPECT_HEAD = """\
 # What to expect
@@ -60,9 +63,9 @@ text. Where a text is short its minutes are not used up: it is read as often as 
 
 With 100,000 characters the network only comes near to counting; what it has before it then is a text to play with. It is the longer text
 and the longer time together that leave counting behind. `the two together` is the average of the network's probabilities and the counts'
-(`escriba evaluate MODEL --with COUNTS`, likewise `generate` and `score`): where the two are near, it is better than either; where the network
-is far ahead, the counts only hold it back. The figures of other texts differ: a novel repeats itself more than verse, and so costs fewer
-bits."""
+(`escriba evaluate MODEL --with COUNTS`, likewise `generate` and `score`): where the two are near, it is better than either; where the
+network is far ahead, the counts only hold it back. The figures of other texts differ: a novel repeats itself more than verse, and so
+costs fewer bits."""
 
 TEXTS = ("written",)
 """Columns of the records that are texts, and stand on no table."""

@@ -37,8 +37,8 @@ def load(
 
     Args:
         path: the folder or the name.
-        *others: more models of the same symbols, such as the same training with other seeds: their probabilities are averaged, and
-            such an ensemble foretells better than each of them.
+        *others: more models of the same symbols, such as the same training with other seeds: their probabilities are averaged;
+            models that are about as good foretell better together than each of them.
         at: an earlier moment that was kept in training (`--keep-every`), such as "epoch:3" or "step:500".
         precision: in which the model runs: "float32", "bf16" or "int8". "auto": it writes in int8 where there are native kernels, and
             whatever is measured (scores, ranks, losses) is float32.
@@ -103,7 +103,7 @@ def train(
         text: a text itself.
         documents: the documents themselves; or the setting of that name ("line", "paragraph", "stream").
         out: the model folder; None: models/ and the name of the text; a text or documents given as such stay in memory.
-        preset: gives every setting that is not named here: "small", "tutorial", "titles".
+        preset: gives every setting that is not named here: "small", "tiny", "medium", "large"; "tutorial", "titles".
         val: a text, or several, of your own to hold out; beside a test text it is what the best weights are chosen by.
         test: a text, or several, of your own to hold out.
         resume: goes on with the unfinished training in the folder, bit for bit where steps or epochs are the measure.

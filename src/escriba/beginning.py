@@ -22,7 +22,7 @@ from escriba.recalling import Before
 from escriba.request import Request, existing_model, own_parts
 from escriba.results import Run
 from escriba.settings import ModelSettings, Settings, TextSettings, TrainSettings
-from escriba.text.corpus import Corpus, read
+from escriba.text.corpus import Corpus, Parts, read
 from escriba.training.plan import Plan, fit_tokenizer, prepare, sort_settings
 from escriba.training.probe import Compute
 from escriba.training.run import RunFolder, has_state, is_finished, recover
@@ -118,13 +118,14 @@ def _anew(request: Request, given: Mapping[type[Settings], dict[str, Any]], targ
     by = reading.pop("documents", None)  # `read` takes the documents themselves, or the setting, by one name
     corpus = read(*request.sources, text=request.text, documents=by if request.documents is None else request.documents, **reading)
     held_out, choosing = own_parts(request, corpus)
-    vocabulary, before = None, Before()
+    vocabulary, before, is_learnt = None, Before(), False
     if parent is not None:
         before = _before(parent, corpus)
         parts = corpus.parts(seed=chosen.train.seed, held_out=held_out, choosing=choosing)
         vocabulary = extended(fit_tokenizer(corpus, parts), parent.tokenizer)
+        is_learnt = choosing is None and _has_learnt_choosing(parent.path, corpus, parts)
     named = {*model_settings, *given[TrainSettings]}
-    plan = prepare(corpus, chosen, held_out=held_out, choosing=choosing, named=named, vocabulary=vocabulary)
+    plan = prepare(corpus, chosen, held_out=held_out, choosing=choosing, named=named, vocabulary=vocabulary, choosing_is_learnt=is_learnt)
     if parent is not None:
         _refuse_a_leak(parent.path, plan)
         weights, known = transferred(
@@ -243,7 +244,10 @@ def _same_text(request: Request, before: Config, folder: Path, chosen: Preset, c
         )
     held_out, choosing = own_parts(request, corpus)
     tokenizer = load_folder(folder).tokenizer
-    plan = prepare(corpus, chosen, held_out=held_out, choosing=choosing, compute=compute, vocabulary=tokenizer)
+    is_learnt = choosing is None and known.get("choosing_sha256", "") is None
+    plan = prepare(
+        corpus, chosen, held_out=held_out, choosing=choosing, compute=compute, vocabulary=tokenizer, choosing_is_learnt=is_learnt
+    )
     for name, part, words in (
         ("held_out", plan.parts.held_out, later("the held-out text is not that of the training in {folder}")),
         ("choosing", plan.parts.choosing, later("the choosing text is not that of the training in {folder}")),
@@ -318,6 +322,15 @@ def _refuse_counts(config: Config, folder: Path) -> None:
         raise SettingsError(
             tr("{folder} is an n-gram that counts, which cannot be trained further", folder=folder), expected=tr("a network")
         )
+
+
+def _has_learnt_choosing(parent: Path, corpus: Corpus, parts: Parts) -> bool:
+    """Whether the model to begin with has learnt what would be chosen by: its loss there would be better than it is elsewhere."""
+    run = Run.read(parent)
+    known = run.last("begun").get("corpus", {})
+    if parts.choosing is None or known.get("sha256") != corpus.sha256:
+        return False
+    return bool(run.last("joined")) or known.get("choosing_sha256") != parts.choosing.sha256
 
 
 def _refuse_a_leak(parent: Path, plan: Plan) -> None:

@@ -351,6 +351,9 @@ def is_typical(model: Model, text: str, at: float) -> Typical:
     typicality = model.usual.find()
     if typicality is None:
         of = model.folder or tr("this model")
+        if model.members:
+            words = tr("what is typical for several models together is kept nowhere")
+            raise CheckpointError(words, hint=tr("measure it: in Python: model.measure_typical()"))
         if model.at:
             raise CheckpointError(
                 tr("it was not measured what is typical for {model} at {moment}", model=of, moment=model.at),

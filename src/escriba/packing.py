@@ -299,6 +299,8 @@ def _keep_history(model: Model, files: ModelFiles, arrays: Mapping[str, np.ndarr
                 {"model": "?", "sources": [], "sha256": one.get("sha256"), "hashes": bool(one.get("hashes"))} for one in unknown
             ]
             lines[0]["init_from"] = named
+    if run.last("joined"):  # whoever begins with its weights must know that the choosing part was learnt
+        lines.append({"event": "joined", "step": run.last("joined").get("step")})
     if finished:
         loss: dict[str, Any] = dict.fromkeys(("loss_nats", "bits_per_char", "perplexity", "held_out_symbols"))
         if model.at is None and all(np.array_equal(array, files.weights[name]) for name, array in arrays.items()):

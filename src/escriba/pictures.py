@@ -37,6 +37,9 @@ KINDS: Mapping[str, tuple[str, ...]] = {
 }
 """The pictures of a model, each with its options."""
 
+OF_ONE = ("curve", "architecture", "embedding")
+"""Those that show one network or its training."""
+
 GATES: Mapping[str, str] = {
     "before": later("gates r, z, n; reset before the product"),
     "after": later("gates r, z, n; reset after the product"),
@@ -66,6 +69,11 @@ def draw(model: Model, kind: str, path: str | os.PathLike[str] | None = None, **
             )
     if path is not None:
         path = checked_file(path, *([".html"] if kind == "surprisal" else []))
+    if model.members and kind in OF_ONE:
+        raise SettingsError(
+            tr("several models together have no picture of the kind {kind!r}", kind=kind),
+            expected=tr("one of them, or {names}", names="surprisal, next"),
+        )
     if kind == "curve":
         return model.run.plot(path, **options)
     if kind == "next":
@@ -158,10 +166,15 @@ def _shape(size: int) -> str:
 def summary(model: Model) -> str:
     """A model as a notebook shows it: its network, its text, how its training went."""
     rows = []
-    if model.config is not None:
+    if model.members:
+        names = ", ".join(str(one.folder) for one in model.members if one.folder is not None)
+        rows = [(tr("together"), names or str(len(model.members))), (tr("parameters"), f"{model.parameters:,}")]
+    elif model.config is not None:
         rows = [(tr("network"), _network(model.config.model)), (tr("parameters"), f"{model.parameters:,}")]
     vocabulary = tr("{count:,} symbols ({unit})", count=model.tokenizer.vocab_size, unit=model.tokenizer.kind)
     rows.append((tr("vocabulary"), vocabulary))
+    if model.members:
+        return table(rows, title=tr("Escriba model"))
     begun, closing = model.run.last("begun").get("corpus", {}), model.run.last("finished") if model.run.finished else {}
     if begun:
         sources = ", ".join(begun["sources"][:5]) or "Python"

@@ -87,3 +87,13 @@ def test_no_gain(stale: int, best_at: int, origin: int, evaluated_at: int, over:
     tally = Tally(step=evaluated_at + 70, origin_step=origin, stale=stale, best_at=best_at, evaluated_at=evaluated_at)
     assert due.no_gain(tally, 3) == over
     assert due.joining(tally, 0.8) == (evaluated_at - max(best_at, origin) < 50)
+
+
+@pytest.mark.parametrize(
+    ("step", "origin", "done", "an_epoch", "shift"),
+    [(10, 0, 0.5, 25, 5), (110, 100, 0.5, 25, -95), (10, 0, 0.5, 10, 0), (10, 0, 0.5, 8, 0), (30, 0, 0.75, 25, -15)],
+    ids=str,
+)
+def test_what_is_learnt_in_the_end_ends_with_the_text(step: int, origin: int, done: float, an_epoch: int, shift: int) -> None:
+    """With less than an epoch to go the last batch is the last of the whole; with more, the order is left as it is."""
+    assert Due(TrainSettings(), 20).shift(Tally(step=step, origin_step=origin), done, an_epoch) == shift

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,27 @@ def test_it_joins_at_its_share(make_net: MakeNet, data: Batches, choosing: Encod
     for number, inputs in enumerate(seen):
         wanted = data.batch(number) if number < 10 else whole.batch(len(whole) - 20 + number)
         np.testing.assert_array_equal(inputs, wanted.inputs)
+
+
+def test_it_joins_by_the_clock(
+    make_net: MakeNet, data: Batches, choosing: EncodedText, whole: Batches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a minute of steps of three seconds: from the tenth on, and the last batch is the text's end."""
+    clock = SimpleNamespace(now=0.0)
+    clock.perf_counter = lambda: clock.now
+    monkeypatch.setattr(trainer, "time", clock)
+    seen: list[np.ndarray] = []
+
+    def step(net: LanguageModel, batch: TensorBatch) -> Any:
+        clock.now += 3.0
+        seen.append(batch.inputs.numpy().copy())
+        return trainer.training_step(net, batch)
+
+    settings = SETTINGS.but(steps=None, minutes=1.0)
+    events = list(fit(make_net(), data, settings, choosing=choosing, whole=whole, step=step))
+    assert [event.step for event in events if isinstance(event, Joined)] == [10]
+    assert (len(seen), len(seen) - 10 < len(whole)) == (20, True)
+    np.testing.assert_array_equal(seen[-1], whole.batch(len(whole) - 1).inputs)
 
 
 def test_where_there_is_time_it_goes_on_where_it_was(make_net: MakeNet, data: Batches, choosing: EncodedText, whole: Batches) -> None:
@@ -117,10 +139,11 @@ def test_who_joined_does_not_run_out_of_patience(make_net: MakeNet, data: Batche
     assert (events[-1].reason, events[-1].step) == ("length", 3 * len(data))
 
 
+@pytest.mark.parametrize("optimizer", ["adam", "muon"])
 @pytest.mark.parametrize("stop", [6, 10, 13])
-def test_going_on_is_exact(make_net: MakeNet, data: Batches, choosing: EncodedText, whole: Batches, stop: int) -> None:
+def test_going_on_is_exact(make_net: MakeNet, data: Batches, choosing: EncodedText, whole: Batches, stop: int, optimizer: str) -> None:
     """Stopped before, at and after the joining: the weights are those of a training that never stopped, and it joins once."""
-    parts: dict[str, Any] = {"choosing": choosing, "whole": whole}
+    parts: dict[str, Any] = {"choosing": choosing, "whole": whole, "optimizer": optimizer}
     through = fit(make_net(), data, SETTINGS, **parts)
     list(through)
     first = fit(make_net(), data, SETTINGS, **parts)

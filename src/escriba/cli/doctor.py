@@ -167,7 +167,7 @@ def _training(*, measure: bool) -> list[dict[str, Any]]:
         named = [str(value) for value in one.asked.values() if value not in ("auto", None)]
         said = tr(
             "{layers} {hidden_size}, {inputs}, about {symbols} symbols, {batch_size} x {length}: {speed:,.0f} symbols a second "
-            "in {precision} on {device}, threads: {threads}",
+            "without the optimizer's updates, in {precision} on {device}, threads: {threads}",
             layers=layers,
             hidden_size=shape["hidden_size"],
             inputs=inputs,

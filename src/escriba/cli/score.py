@@ -64,6 +64,8 @@ def score_command(
 
     if (file is None) == (not texts):
         raise click.UsageError(tr("give one FILE (- is standard input), or --text, and not both"))
+    if typical is not None and others:
+        raise click.UsageError(tr("--typical goes with one MODEL, and not with --with"))
     if typical is not None and (after or eos or per_line):
         raise click.UsageError(tr("--typical judges whole texts from nothing: it goes with none of --after, --eos and --per-line"))
     if per_line and (file is None or symbols):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -136,6 +136,7 @@ def prepare(
     compute: Compute | None = None,
     named: Collection[str] = (),
     vocabulary: Tokenizer | None = None,
+    choosing_is_learnt: bool = False,
 ) -> Plan:
     """Everything that training needs, from a text that was read and a preset.
 
@@ -147,11 +148,15 @@ def prepare(
         compute: where to learn, as in an earlier run, whose size is then the preset's; None: measured.
         named: the settings that the user named: they are not chosen by the text and the machine; minutes may be more than is of use.
         vocabulary: the tokenizer to use; None: one is fitted to the text.
+        choosing_is_learnt: the weights to begin with have learnt the choosing part: it is learnt from too, and nothing is chosen.
 
     Raises:
         SettingsError, TextError: the settings do not fit the text, or this machine.
     """
     parts = corpus.parts(seed=chosen.train.seed, held_out=held_out, choosing=choosing)
+    if choosing_is_learnt and parts.choosing is not None:
+        note = tr("the model to begin with has learnt the choosing part too: it is learnt from, and nothing is chosen by it")
+        parts = replace(parts, train=parts.whole_train, choosing=None, notes=(*parts.notes, note))
     tokenizer = fit_tokenizer(corpus, parts) if vocabulary is None else vocabulary
     encoded = parts.train.encode(tokenizer)
     choosing_ids, held_out_ids = encoded_part(parts.choosing, tokenizer, "choosing"), encoded_part(parts.held_out, tokenizer, "held-out")
