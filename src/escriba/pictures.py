@@ -72,7 +72,7 @@ def draw(model: Model, kind: str, path: str | os.PathLike[str] | None = None, **
     if model.members and kind in OF_ONE:
         raise SettingsError(
             tr("several models together have no picture of the kind {kind!r}", kind=kind),
-            expected=tr("one of them, or {names}", names="surprisal, next"),
+            expected=tr("one of them, or {names}", names=", ".join(one for one in KINDS if one not in OF_ONE)),
         )
     if kind == "curve":
         return model.run.plot(path, **options)

@@ -49,7 +49,7 @@ def test_what_was_measured(run: Run) -> None:
     (line,) = measured(run)
     assert line == (
         f"2 x lstm 8, one-hot, about 64 symbols, 2 x 20: {found.symbols_per_s:,.0f} symbols a second "
-        "in float32 on cpu, threads: 1 (as named: cpu, float32, 1)"
+        "without the optimizer's updates, in float32 on cpu, threads: 1 (as named: cpu, float32, 1)"
     )
 
 
