@@ -71,9 +71,9 @@ class Task(NamedTuple):
 def tasks(short: float, long: float, seeds: int) -> Iterator[Task]:
     """Every row, text by text."""
     for text in TEXTS:
-        usual = (
-            {**CELLS, USUAL: {}, APART: {"join": None}} if text in BOOKS else {name: CELLS[name] for name in ("gru", "lstm")} | {USUAL: {}}
-        )
+        usual = {**CELLS, USUAL: {}, APART: {"join": None}}
+        if text not in BOOKS:
+            usual = {name: usual[name] for name in ("gru", "lstm", USUAL)}
         for name, settings in usual.items():
             yield Task(text, name, short, (1,), trained_with(settings))
         if text in BOOKS:

@@ -84,7 +84,7 @@ def test_of_documents_the_seed_draws_what_is_held_out(tmp_path: Path, one_thread
         escriba.train(documents=names, out=tmp_path / place, **usual, **settings)
     held_out = escriba.read(documents=names).parts(seed=1).held_out
     apart = [escriba.load(tmp_path / name).evaluate(held_out).loss_nats for name in "ab"]
-    assert min(apart) - 0.5 < escriba.load(tmp_path / "a", tmp_path / "b").evaluate(held_out).loss_nats < sum(apart) / 2
+    assert escriba.load(tmp_path / "a", tmp_path / "b").evaluate(held_out).loss_nats < sum(apart) / 2
     with pytest.raises(TextError, match="held out different texts"):
         escriba.load(tmp_path / "a", tmp_path / "c").evaluate()
     escriba.train(text="".join(names), out=tmp_path / "stream", cell="counts", quiet=True)

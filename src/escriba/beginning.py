@@ -118,16 +118,17 @@ def _anew(request: Request, given: Mapping[type[Settings], dict[str, Any]], targ
     by = reading.pop("documents", None)  # `read` takes the documents themselves, or the setting, by one name
     corpus = read(*request.sources, text=request.text, documents=by if request.documents is None else request.documents, **reading)
     held_out, choosing = own_parts(request, corpus)
-    vocabulary, before, is_learnt = None, Before(), False
+    vocabulary, before, learnt, is_learnt = None, Before(), Run(()), False
     if parent is not None:
         before = _before(parent, corpus)
         parts = corpus.parts(seed=chosen.train.seed, held_out=held_out, choosing=choosing)
         vocabulary = extended(fit_tokenizer(corpus, parts), parent.tokenizer)
-        is_learnt = choosing is None and _has_learnt_choosing(parent.path, corpus, parts)
+        learnt = Run.read(parent.path)
+        is_learnt = choosing is None and _has_learnt_choosing(learnt, corpus, parts)
     named = {*model_settings, *given[TrainSettings]}
     plan = prepare(corpus, chosen, held_out=held_out, choosing=choosing, named=named, vocabulary=vocabulary, choosing_is_learnt=is_learnt)
     if parent is not None:
-        _refuse_a_leak(parent.path, plan)
+        _refuse_a_leak(parent.path, learnt, plan)
         weights, known = transferred(
             parent.weights, parent.tokenizer, plan.tokenizer, plan.net.get_weights(), codes=plan.net.settings.codes
         )
@@ -324,18 +325,17 @@ def _refuse_counts(config: Config, folder: Path) -> None:
         )
 
 
-def _has_learnt_choosing(parent: Path, corpus: Corpus, parts: Parts) -> bool:
+def _has_learnt_choosing(run: Run, corpus: Corpus, parts: Parts) -> bool:
     """Whether the model to begin with has learnt what would be chosen by: its loss there would be better than it is elsewhere."""
-    run = Run.read(parent)
     known = run.last("begun").get("corpus", {})
     if parts.choosing is None or known.get("sha256") != corpus.sha256:
         return False
     return bool(run.last("joined")) or known.get("choosing_sha256") != parts.choosing.sha256
 
 
-def _refuse_a_leak(parent: Path, plan: Plan) -> None:
+def _refuse_a_leak(parent: Path, run: Run, plan: Plan) -> None:
     """What is held out must not have been learnt by the model to begin with, as far as that is known."""
-    known = Run.read(parent).last("begun").get("corpus", {})
+    known = run.last("begun").get("corpus", {})
     here = None if plan.parts.held_out is None else plan.parts.held_out.sha256
     if known.get("sha256") == plan.corpus.sha256 and known.get("held_out_sha256") != here:
         raise TextError(
