@@ -44,9 +44,12 @@ TEXTS: dict[str, tuple[str, dict[str, Any]]] = {
 BOOKS = ("shakespeare", "quijote")
 USUAL = "escriba train"
 APART = "escriba train, join=none"
-"""Without learning the choosing part in the end, as the rivals do without it."""
+"""Without learning the choosing part in the end, as the lessons' preset and PyTorch's LSTM do without it."""
 TOGETHER = "three of them together"
 RIVAL = "nn.LSTM, 2 x 512"
+RIVAL_JOINED = "nn.LSTM, 2 x 512, join=0.7, rate to 0"
+TUTORIAL = "tutorial"
+TUTORIAL_JOINED = "tutorial, join=0.7"
 CELLS: dict[str, dict[str, Any]] = {
     "rnn": {"cell": "rnn"},
     "gru": {"cell": "gru"},
@@ -80,7 +83,9 @@ def tasks(short: float, long: float, seeds: int) -> Iterator[Task]:
             yield Task(text, USUAL, long, range(1, seeds + 1), trained_with({}))
             yield Task(text, TOGETHER, long, range(1, seeds + 1), together)
             yield Task(text, RIVAL, long, range(1, seeds + 1), rival)
-            yield Task(text, "tutorial", long, (1,), trained_with({"preset": "tutorial"}))
+            yield Task(text, RIVAL_JOINED, long, (1,), annealed_rival)
+            yield Task(text, TUTORIAL, long, (1,), trained_with({"preset": "tutorial"}))
+            yield Task(text, TUTORIAL_JOINED, long, (1,), trained_with({"preset": "tutorial", "join": 0.7}))
         for order in ORDERS:
             yield Task(text, f"Kneser-Ney {order}", 0.0, (1,), trained_with({"cell": "counts", "order": order}))
         if text in BOOKS:
@@ -115,8 +120,7 @@ def trained(corpus: escriba.Corpus, settings: dict[str, Any], minutes: float, se
     assert model.config is not None
     network = model.config.model
     figures = {
-        "layers": network.num_layers,
-        "hidden": 0 if network.cell == "counts" else network.hidden_size,
+        **({} if network.cell == "counts" else {"layers": network.num_layers, "hidden": network.hidden_size}),
         "parameters": model.parameters or 0,
         "characters_per_s": closed.symbols_seen / max(closed.elapsed_s, 1e-3),
         "epochs": closed.epochs,
@@ -150,14 +154,19 @@ def together(corpus: escriba.Corpus, minutes: float, seeds: Sequence[int]) -> li
     return [{"parameters": model.parameters or 0, **losses(model, held_out_of(corpus, 1))}]
 
 
-def rival(corpus: escriba.Corpus, minutes: float, seeds: Sequence[int]) -> list[Figures]:
+def annealed_rival(corpus: escriba.Corpus, minutes: float, seeds: Sequence[int]) -> list[Figures]:
+    """The same with a rate that goes to zero, and the choosing part learnt in the end."""
+    return rival(corpus, minutes, seeds, annealed=True)
+
+
+def rival(corpus: escriba.Corpus, minutes: float, seeds: Sequence[int], annealed: bool = False) -> list[Figures]:
     """PyTorch's own LSTM, trained the ordinary way on the same parts of the text."""
     found = []
     for seed in seeds:
         parts = corpus.parts(seed=1)
         tokenizer = escriba.train(text=corpus.text, cell="counts", order=1, quiet=True).tokenizer
         train, choosing = (np.asarray(part.encode(tokenizer).ids) for part in (parts.train, parts.choosing) if part is not None)
-        net, seen, seconds = train_plain_lstm(train, choosing, tokenizer.vocab_size, minutes, seed)
+        net, seen, seconds = train_plain_lstm(train, choosing, tokenizer.vocab_size, minutes, seed, annealed)
         engine, held_out = PlainEngine(net), held_out_of(corpus, 1)
         stream, window = (measure(engine, tokenizer, held_out, protocol=one, window=WINDOW) for one in ("stream", "window"))
         figures = {"parameters": sum(one.numel() for one in net.parameters()), "characters_per_s": seen / seconds}

@@ -1,5 +1,6 @@
 """An LSTM as people train it in PyTorch: two layers of nn.LSTM, shuffled windows, AdamW, the best weights by the choosing part.
 
+Annealed, its rate goes to zero, in the last three tenths it learns the choosing part too, and its last weights stay: as good as it gets.
 The rival of `bench_scoreboard.py`. It knows nothing of Escriba but what an engine is, by which it is measured as all others are.
 """
 
@@ -18,6 +19,7 @@ from escriba.engine.protocol import Array, Engine, State
 HIDDEN, LAYERS, EMBEDDING, DROPOUT = 512, 2, 128, 0.2
 BATCH, WINDOW, RATE = 64, 128, 2e-3
 EVALUATIONS = 20
+JOIN = 0.7
 LearntState = tuple[Tensor, Tensor]
 
 
@@ -59,15 +61,21 @@ class PlainEngine(Engine):
         return logits.numpy(), (tuple(one.numpy().swapaxes(0, 1).copy() for one in after),)
 
 
-def train_plain_lstm(train: np.ndarray, choosing: np.ndarray, vocab_size: int, minutes: float, seed: int) -> tuple[PlainLstm, int, float]:
+def train_plain_lstm(
+    train: np.ndarray, choosing: np.ndarray, vocab_size: int, minutes: float, seed: int, annealed: bool
+) -> tuple[PlainLstm, int, float]:
     """The network, the characters that it learnt from, and the seconds that learning took."""
     torch.manual_seed(seed)
     net = PlainLstm(vocab_size)
     optimizer = torch.optim.AdamW(net.parameters(), RATE)
     random, began, seen, best, kept, evaluated = np.random.default_rng(seed), time.perf_counter(), 0, float("inf"), None, 0
+    learnt, whole = train, np.concatenate([train, choosing])
     while (done := (time.perf_counter() - began) / (60 * minutes)) < 1.0:
-        starts = random.integers(len(train) - WINDOW, size=BATCH)
-        rows = torch.from_numpy(train[starts[:, None] + np.arange(WINDOW + 1)].astype(np.int64))
+        if annealed:
+            optimizer.param_groups[0]["lr"] = RATE * (1.0 - done)
+            learnt = whole if done >= JOIN else train
+        starts = random.integers(len(learnt) - WINDOW, size=BATCH)
+        rows = torch.from_numpy(learnt[starts[:, None] + np.arange(WINDOW + 1)].astype(np.int64))
         logits, _ = net(rows[:, :-1])
         loss = functional.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten())
         optimizer.zero_grad()
@@ -75,7 +83,7 @@ def train_plain_lstm(train: np.ndarray, choosing: np.ndarray, vocab_size: int, m
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()
         seen += BATCH * WINDOW
-        if done >= (evaluated + 1) / EVALUATIONS:
+        if not annealed and done >= (evaluated + 1) / EVALUATIONS:
             evaluated += 1
             if (found := loss_on(net, choosing)) < best:
                 best, kept = found, copy.deepcopy(net.state_dict())

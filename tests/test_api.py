@@ -121,7 +121,11 @@ def test_train_is_the_small_public_steps(story: str) -> None:
     data = escriba.streams(parts.train.encode(tokenizer), seq_len=20, batch_size=8, seed=4)
     net = escriba.LanguageModel(tokenizer.vocab_size, cell="gru", hidden_size=8, embedding_dim=6, dropout=0.2, seed=4, **rest("model"))
     assert parts.choosing is not None
-    for event in escriba.fit(net, data, choosing=parts.choosing.encode(tokenizer), steps=30, averaging=0.9, seed=4, **rest("train")):
+    both = {
+        "choosing": parts.choosing.encode(tokenizer),
+        "whole": escriba.streams(parts.whole_train.encode(tokenizer), seq_len=20, batch_size=8, seed=4),
+    }
+    for event in escriba.fit(net, data, **both, steps=30, averaging=0.9, seed=4, **rest("train")):
         assert event.step <= 30
     by_hand = Model(net, tokenizer)
 

@@ -88,7 +88,7 @@ def test_the_default_is_a_stack_and_other_cells_are_plain() -> None:
     for cell in ("rnn", "gru", "lstm"):
         found = preset(model={"cell": cell})
         assert (found.model.cell, found.model.residual, found.model.num_layers) == (cell, False, 1)
-        assert found.train.minutes == preset().train.minutes
+        assert (found.train.minutes, found.train.join) == (preset().train.minutes, preset().train.join)
         stack = preset(model={"cell": cell, "residual": True})
         assert (stack.model.residual, stack.model.num_layers, stack.train) == (True, 4, preset().train)
     assert preset(model={"hidden_size": 64}).model.embedding_dim == 64

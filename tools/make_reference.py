@@ -39,16 +39,16 @@ lessons print.
 
 `scoreboard`: on each text what `escriba train` gives by itself in so many minutes (`whole s`: from the text in memory to the last
 measurement; `layers` and `hidden`: the size that it took for the time), the cells of the lessons and a neural n-gram with a window of 3
-in the same (`--cell`), the lessons' own preset `tutorial`, an LSTM of PyTorch's trained the ordinary way, n-grams that count (`Kneser-Ney
-6` is `--cell counts` of order 6, the next symbol included), and xz. Of several `seeds` the means stand there, and the standard deviations
-(`sd`); `three of them together` are the three that `escriba train` gave, their probabilities averaged (`--with`). `stream loss` and `bits
-per char` are of the held-out tenth read as one stream, in 16 lanes at once, which is within about a thousandth of a nat; `window loss` of
-the same in fresh windows of 256 symbols; of names and titles each is read from its beginning. `parameters` of what counts are its
-n-grams. xz is conditional: the size of the whole text less that of the text without its held-out tenth. Not all learn from as much:
-`escriba train` learns the choosing part too in the end (2 % of what is not held out, right before it), and n-grams count it; the lessons'
-cells, `tutorial` and PyTorch's LSTM, which learns in float32 at a rate that stays, only choose their weights by it. `escriba train,
-join=none` is the default without that. `ranking`: where ordinary words stand among all orders of their letters, and a sentence against
-the same without blanks."""
+in the same (`--cell`), the lessons' own preset `tutorial`, an LSTM of PyTorch's trained the ordinary way (in float32, at a rate that
+stays), n-grams that count (`Kneser-Ney 6` is `--cell counts` of order 6, the next symbol included), and xz. Of several `seeds` the means
+stand there, and the standard deviations (`sd`); `three of them together` are the three that `escriba train` gave, their probabilities
+averaged (`--with`). `stream loss` and `bits per char` are of the held-out tenth read as one stream, in 16 lanes at once, which is within
+about a thousandth of a nat; `window loss` of the same in fresh windows of 256 symbols; of names and titles each is read from its
+beginning. `parameters` of what counts are its n-grams. xz is conditional: the size of the whole text less that of the text without its
+held-out tenth. Not all learn from as much: `escriba train`, whatever the cell, learns the choosing part too in the end (2 % of what is
+not held out, right before it), and n-grams count it; `tutorial` and PyTorch's LSTM only choose their weights by it. So there are rows of
+both that learn it as well (`join=0.7`; the LSTM's rate then goes to zero besides), and `escriba train, join=none`, the default that does
+not. `ranking`: where ordinary words stand among all orders of their letters, and a sentence against the same without blanks."""
 
 EXPECT_HEAD = """\
 # What to expect

@@ -63,6 +63,10 @@ class Preset(NamedTuple):
         return {name: round(float(np.interp(math.log(epochs), at, [row[name] for _, row in self.by_epochs])), 3) for name in names}
 
 
+JOIN = 0.7
+"""The share of a training after which the choosing part is learnt too: the rate goes to zero then, and the last weights are good ones."""
+
+
 def _plain(largest: int, minutes: float) -> Preset:
     """For the cells of the lessons: one layer, its state carried along streams."""
     return Preset(
@@ -70,7 +74,7 @@ def _plain(largest: int, minutes: float) -> Preset:
         ModelSettings(cell="gru", embedding_dim=largest // 4, hidden_size=largest, dropout=0.1, embedding_scale=1.0),
         TrainSettings(
             batch_size=32, seq_len=128, optimizer="adamw", learning_rate=8e-3, beta2=0.99, weight_decay=0.05, schedule="cosine",
-            warmup_steps=30, clip_norm=1.0, minutes=minutes,
+            warmup_steps=30, clip_norm=1.0, join=JOIN, minutes=minutes,
         ),
         sizes=tuple((1, size) for size in (128, 192, 256, 384, 512, 768, 1024) if size <= largest),
         symbols_per_parameter=8.0,
@@ -98,7 +102,7 @@ def _stack(purpose: str, layers: int, size: int, minutes: float) -> Preset:
         ),
         TrainSettings(
             batch_size=16, seq_len=256, optimizer="muon", learning_rate=8e-3, beta1=0.95, beta2=0.99, weight_decay=0.3, schedule="linear",
-            warmup_steps=30, clip_norm=1.0, averaging=0.99, join=0.7, patience=3, minutes=minutes,
+            warmup_steps=30, clip_norm=1.0, averaging=0.99, join=JOIN, patience=3, minutes=minutes,
         ),
         sizes=tuple(one for one in SIZES if one <= (layers, size)),
         symbols_per_parameter=1.5,

@@ -77,7 +77,7 @@ def test_the_clock() -> None:
 
 @pytest.mark.parametrize(
     ("stale", "best_at", "origin", "evaluated_at", "over"),
-    [(3, 10, 0, 59, False), (3, 10, 0, 60, True), (2, 10, 0, 90, False), (3, -1, 40, 89, False)],
+    [(3, 10, 0, 59, False), (3, 10, 0, 60, True), (2, 10, 0, 90, False), (3, -1, 40, 89, False), (3, 41, 40, 89, False)],
 )
 def test_no_gain(stale: int, best_at: int, origin: int, evaluated_at: int, over: bool) -> None:
     """So many evaluations after the best one, the last an epoch later: within one the loss goes up and down with the place in the text;
@@ -86,7 +86,7 @@ def test_no_gain(stale: int, best_at: int, origin: int, evaluated_at: int, over:
     due = Due(TrainSettings(join=0.7), 50)
     tally = Tally(step=evaluated_at + 70, origin_step=origin, stale=stale, best_at=best_at, evaluated_at=evaluated_at)
     assert due.no_gain(tally, 3) == over
-    assert due.joining(tally, 0.8) == (evaluated_at - max(best_at, origin) < 50)
+    assert due.joining(tally, 0.8) == (best_at > origin and evaluated_at - best_at < 50)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import escriba
 from escriba.errors import TrainingError
@@ -129,15 +131,28 @@ def test_who_overfits_does_not_join(make_net: MakeNet, data: Batches, choosing: 
 
 def test_who_joined_does_not_run_out_of_patience(make_net: MakeNet, data: Batches, choosing: EncodedText, whole: Batches) -> None:
     """No gain for less than an epoch, then joining, and more than an epoch to go: nothing is measured any more, so nothing ends it."""
+    calls = itertools.count()
 
-    def nothing_learnt(net: LanguageModel, batch: TensorBatch) -> Any:
-        return 0.0 * trainer.training_step(net, batch)[0]
+    def little_learnt(net: LanguageModel, batch: TensorBatch) -> Any:
+        return (1.0 if next(calls) == 0 else 0.0) * trainer.training_step(net, batch)[0]
 
-    settings = SETTINGS.but(steps=3 * len(data), join=0.25, eval_every=1, patience=2)
-    events = list(fit(make_net(), data, settings, choosing=choosing, whole=whole, step=nothing_learnt))
+    settings = SETTINGS.but(steps=3 * len(data), join=0.25, eval_every=1, patience=2, optimizer="sgd", beta1=0.0, averaging=None)
+    events = list(fit(make_net(), data, settings, choosing=choosing, whole=whole, step=little_learnt))
     assert any(isinstance(event, Joined) for event in events)
     assert isinstance(events[-1], Finished)
     assert (events[-1].reason, events[-1].step) == ("length", 3 * len(data))
+
+
+def test_what_learns_nothing_does_not_join(make_net: MakeNet, data: Batches, choosing: EncodedText, whole: Batches) -> None:
+    """Where every evaluation is worse than the one at the beginning, the weights of the beginning are kept, not the last."""
+    settings = SETTINGS.but(learning_rate=9.0, averaging=None, schedule="constant", steps=3, eval_every=1)
+    net = make_net()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    events = list(fit(net, data, settings, choosing=choosing, whole=whole))
+    assert not any(isinstance(event, Joined) for event in events)
+    assert isinstance(events[-1], Finished)
+    assert (events[-1].kept, events[-1].step) == ("best", 3)
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "muon"])

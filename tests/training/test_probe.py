@@ -14,7 +14,7 @@ import torch
 from escriba.errors import SettingsError
 from escriba.model.language_model import LanguageModel
 from escriba.settings import TrainSettings
-from escriba.text.batches import Batch, Batches
+from escriba.text.batches import Batch, Batches, streams
 from escriba.training import probe as module
 from escriba.training.probe import Compute, measure_preset, pinned, probe, remembered_measurements
 
@@ -146,6 +146,27 @@ def test_a_network_too_large_for_the_time(make_net: MakeNet, data: Batches, trie
     net = make_net(hidden_size=256)  # so large that the first piece is a part of the batch
     assert probe(net, data, CPU, budget_s=0).symbols_per_s == pytest.approx(100)
     assert max(sizes) < data.batch(0).inputs.size
+
+
+@pytest.mark.usefixtures("four_threads")
+def test_what_a_step_costs_whatever_its_length(
+    make_net: MakeNet, tried: Callable[[Seconds], Tried], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """bfloat16 is slower in short pieces of a batch and faster in a whole one: pieces are long enough, and the speed is the whole's."""
+    monkeypatch.setattr(module, "has_bf16", lambda device: True)
+    longest: dict[str, int] = {"float32": 0, "bf16": 0}
+
+    def seconds(device: str, precision: str, threads: int, symbols: int) -> float:
+        longest[precision] = max(longest[precision], symbols)
+        return 0.04 + symbols * 4e-4 if precision == "float32" else 0.11 + symbols * 1.5e-4
+
+    tried(seconds)
+    net = make_net(hidden_size=512)  # so large that the first piece is a small part of the batch
+    data = streams(np.arange(16 * 1025) % net.vocab_size, batch_size=16, seq_len=256)
+    found = probe(net, data, CPU.but(precision="auto", threads=4))
+    assert found.precision == "bf16"
+    assert found.symbols_per_s > 0.8 * 4096 / (0.11 + 4096 * 1.5e-4)
+    assert longest["float32"] < 4096
 
 
 @pytest.mark.usefixtures("four_threads")

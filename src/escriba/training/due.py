@@ -82,9 +82,12 @@ class Due:
         return since is not None and elapsed_s + self._step_s - since >= limit
 
     def joining(self, tally: Tally, done: float) -> bool:
-        """Whether the choosing part is to be learnt too from now on: after its share of the training, unless the network overfits."""
-        share = self.settings.join
-        return share is not None and tally.join_shift is None and share <= done < 1.0 and not self.no_gain(tally, OVERFITS)
+        """Whether the choosing part is to be learnt too from now on: after its share of the training, unless the network overfits.
+
+        Nor while no evaluation was better than the one at the beginning: what learns nothing keeps the weights it began with.
+        """
+        share, gains = self.settings.join, tally.best_at > tally.origin_step
+        return share is not None and tally.join_shift is None and share <= done < 1.0 and gains and not self.no_gain(tally, OVERFITS)
 
     def no_gain(self, tally: Tally, evaluations: int) -> bool:
         """Whether so many evaluations brought no gain, the last of them an epoch after the best or later.

@@ -70,8 +70,8 @@ def fit(
         choosing: a part of the text that is not learnt from, on which the loss is measured and the best weights are chosen.
         whole: batches of the training and the choosing part together, which are learnt from once the share `join` of the training is
             over, unless the network overfits by then: the last two evaluations on the choosing part, the last of them an epoch or
-            more after the best, brought no gain (should the loss fall again, it is learnt from then on). From there on nothing is
-            chosen any more, and the averaged or the last weights are kept.
+            more after the best, brought no gain, or none was better than the first (should the loss fall, it is learnt from then on).
+            From there on nothing is chosen any more, and the averaged or the last weights are kept.
         step: a step of your own: ``step(net, batch) -> loss`` or ``-> (loss, state)``.
         budget_s: seconds of training, in place of the settings' minutes.
         resume: what `Fit.state` gave before: training goes on from there, and with a length in steps or epochs everything is, bit for
