@@ -19,6 +19,11 @@ from escriba.settings import ModelSettings, TrainSettings
 __all__ = ["PRESETS", "Preset", "preset"]
 
 
+LONG_TEXT, SHORT_TEXT = 2.0, 1 / 3
+"""With which power of its length, in millions of symbols, a text may be read more often before as much is done against overfitting: one
+that is longer than a million, one that is shorter. Measured at two million and at a hundred thousand."""
+
+
 class Preset(NamedTuple):
     """What a preset sets, and in a sentence what it is for.
 
@@ -28,9 +33,11 @@ class Preset(NamedTuple):
         train: how it learns.
         sizes: layers and hidden sizes among which the machine's speed chooses, where a time is the measure; none: always the model's own.
         symbols_per_parameter: symbols that a network of the size to choose must see for each of its parameters.
-        by_epochs: how often the text is read, and what is dropped and decays then, the fewest first; between them it is interpolated.
+        by_epochs: how often a text of a million symbols is read, and what is dropped and decays then, the fewest first; between them it is
+            interpolated. A text of two million, read four times as often, is like that; and one of 125,000, read half as often.
         epochs_of_100_000: how often a text of 100,000 symbols is read at most, where a time is the measure; a text of four times as many
             twice as often.
+        enough_steps: updates that a text is worth where a time is the measure and is long enough: of a short text batches are smaller.
         plain: what stands instead where another cell is asked for, outside of a residual stack; None: nothing.
         for_ngram: settings of the network and of its training that a neural n-gram has otherwise: it learns more slowly than what
             recurs, and has little to overfit with.
@@ -43,6 +50,7 @@ class Preset(NamedTuple):
     symbols_per_parameter: float = 1.0
     by_epochs: tuple[tuple[float, Mapping[str, float]], ...] = ()
     epochs_of_100_000: float = math.inf
+    enough_steps: int = 0
     plain: Preset | None = None
     for_ngram: Mapping[str, Any] = MappingProxyType({})
 
@@ -50,17 +58,19 @@ class Preset(NamedTuple):
         """How often a text of so many symbols is read at most, where a time is the measure: more would only be learnt by heart."""
         return self.epochs_of_100_000 * math.sqrt(symbols / 100_000)
 
-    def against_overfitting(self, epochs: float) -> dict[str, float]:
+    def against_overfitting(self, epochs: float, symbols: int) -> dict[str, float]:
         """What is dropped and decays when the text is read so often: between two rows of `by_epochs` by the logarithm of the epochs.
 
         Args:
             epochs: times through the text, more than 0.
+            symbols: of the text, 1 or more: a longer one is not learnt by heart so soon.
         """
         if not self.by_epochs:
             return {}
-        at = [math.log(one) for one, _ in self.by_epochs]
+        at, longer = [math.log(one) for one, _ in self.by_epochs], math.log(symbols / 1_000_000)
+        place = math.log(epochs) - longer * (LONG_TEXT if longer > 0.0 else SHORT_TEXT)
         names = self.by_epochs[0][1]
-        return {name: round(float(np.interp(math.log(epochs), at, [row[name] for _, row in self.by_epochs])), 3) for name in names}
+        return {name: round(float(np.interp(place, at, [row[name] for _, row in self.by_epochs])), 3) for name in names}
 
 
 JOIN = 0.7
@@ -108,6 +118,7 @@ def _stack(purpose: str, layers: int, size: int, minutes: float) -> Preset:
         symbols_per_parameter=1.5,
         by_epochs=BY_EPOCHS,
         epochs_of_100_000=8.5,
+        enough_steps=1000,
         plain=_plain(2 * size, minutes),
     )  # fmt: skip
 

@@ -320,6 +320,7 @@ class Teaching:
         if model.residual:
             chosen |= {"num_layers": model.num_layers, "hidden_size": model.hidden_size}
             chosen |= {"symbol_dropout": model.symbol_dropout, "weight_decay": train.weight_decay}
+            chosen |= {"batch_size": train.batch_size, "learning_rate": train.learning_rate}
         elif self.plan.notes or self.resume is not None:
             chosen |= {"hidden_size": model.hidden_size, "embedding_dim": model.embedding_dim or 0}
         return chosen

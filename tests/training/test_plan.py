@@ -306,7 +306,7 @@ def test_what_is_dropped_follows_the_epochs(length: dict, story: str, speeds: Sp
     train = SIZED.train.but(**{"minutes": None, **({"steps": steps} if "steps" in length else length)})
     chosen = SIZED._replace(train=train, epochs_of_100_000=math.inf)
     plan = prepare(read(text=story), chosen, named={"hidden_size"})
-    wanted = SIZED.against_overfitting(3.5)
+    wanted = SIZED.against_overfitting(3.5, data.symbols_per_epoch)
     assert plan.net.settings.symbol_dropout == pytest.approx(wanted["symbol_dropout"], abs=2e-3)
     assert plan.net.settings.symbol_dropout > 0
     assert plan.train.weight_decay == pytest.approx(wanted["weight_decay"], abs=0.01)
@@ -338,6 +338,26 @@ def test_a_short_text_is_not_read_for_ever(times: float, is_short: bool, story: 
     plan = prepare(read(text=story), SIZED, named={"hidden_size"})
     assert (plan.train.minutes, plan.train.epochs) == ((None, pytest.approx(most, abs=0.01)) if is_short else (1, None))
     assert [note.startswith(f"the text is read {most:.1f} times") for note in plan.notes] == [True] * is_short
-    wanted = SIZED.against_overfitting(min(times, 1.0) * most)
+    wanted = SIZED.against_overfitting(min(times, 1.0) * most, data.symbols_per_epoch)
     assert plan.net.settings.symbol_dropout == pytest.approx(wanted["symbol_dropout"])
     assert prepare(read(text=story), PLAIN, named={"hidden_size"}).train.minutes == 1
+
+
+@pytest.mark.parametrize(("spare", "rows", "rate"), [(1.4, 8, 0.008), (2.5, 4, 0.0057), (4.0, 2, 0.004), (100.0, 2, 0.004)])
+def test_a_short_text_is_learnt_in_small_batches(spare: float, rows: int, rate: float, story: str, speeds: Speeds) -> None:
+    """Where a time is long enough, so that there are more updates, with smaller steps; half the rows take 1.6 times as long."""
+    chosen = SIZED._replace(enough_steps=10_000, train=SIZED.train.but(batch_size=8, learning_rate=0.008))
+    data = prepare(read(text=story), chosen._replace(train=chosen.train.but(**STEPS))).data
+    assert data.batch_size == 8
+    most = max(chosen.most_epochs(data.symbols_per_epoch), module.LEAST_STEPS / len(data))
+    speeds(lambda model: spare * most * data.symbols_per_epoch / (60 * module.LEARNING_SHARE))
+    plan = prepare(read(text=story), chosen, named={"hidden_size"})
+    assert (plan.data.batch_size, plan.train.batch_size, plan.train.learning_rate) == (rows, rows, rate)
+    assert plan.compute.symbols_per_s * 1.6 ** math.log2(8 / rows) == pytest.approx(
+        spare * most * data.symbols_per_epoch / (60 * module.LEARNING_SHARE)
+    )
+    for named, found in (({"batch_size"}, (8, 0.008)), ({"learning_rate"}, (rows, 0.008))):
+        own = prepare(read(text=story), chosen, named={"hidden_size", *named}).train
+        assert (own.batch_size, own.learning_rate) == found
+    enough = prepare(read(text=story), chosen._replace(enough_steps=module.LEAST_STEPS // 2), named={"hidden_size"})
+    assert enough.train.batch_size == 8

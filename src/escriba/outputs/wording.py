@@ -167,7 +167,13 @@ def closed_rows(closed: Any, *, in_python: bool = False) -> list[Row]:
     if closed.steps == 0 and closed.kept != "counts":
         rows.append((tr("note"), tr("the time was over before the first step, so nothing was learnt: give it more minutes")))
     elif closed.reason == "length" and closed.again:
-        set_only = {"embedding_dim": "model", "symbol_dropout": "model", "weight_decay": "train"}
+        set_only = {
+            "embedding_dim": "model",
+            "symbol_dropout": "model",
+            "weight_decay": "train",
+            "batch_size": "train",
+            "learning_rate": "train",
+        }
         flags = {name: f"--set {section}.{name}=" for name, section in set_only.items()}
         options = (f"{flags.get(name, f'--{name} '.replace('_', '-'))}{value}" for name, value in closed.again.items())
         words = ", ".join(f"{name}={value}" for name, value in closed.again.items()) if in_python else " ".join(options)

@@ -32,6 +32,8 @@ AMPLE = 1.5
 """How many times as long as is of use a time must be for the text's length to take its place: what it takes is only foretold."""
 LEAST_STEPS = 150
 """Steps that even the shortest text is worth."""
+LEAST_BATCH, SLOWER = 2, 1.6
+"""Rows that a batch is made smaller to at most, and how much longer the same text takes in batches of half as many; both measured."""
 NETWORK_SIZE = ("hidden_size", "embedding_dim", "num_layers")
 """The settings that are a network's size: who names one chooses them all."""
 LEARNING_SHARE = 0.85
@@ -166,9 +168,10 @@ def prepare(
     if is_new and chosen.sizes and chosen.train.minutes is not None and not set(NETWORK_SIZE) & set(named):
         model, compute, notes = _sized(tokenizer.vocab_size, data, chosen, characters_per_symbol(parts.train, encoded))
     compute = compute or probe(LanguageModel(tokenizer.vocab_size, model), data, chosen.train)
-    epochs = _epochs(chosen.train, data, compute)
-    most = math.inf if chosen.train.minutes is None else max(chosen.most_epochs(data.symbols_per_epoch), LEAST_STEPS / len(data))
-    against = chosen.against_overfitting(min(epochs, most)) if is_new and epochs else {}
+    if is_new and not {"batch_size", "seq_len"} & set(named):
+        chosen, data, compute = _in_small_batches(chosen, encoded, data, compute, named)
+    epochs, most = _epochs(chosen.train, data, compute), _most_epochs(chosen, data)
+    against = chosen.against_overfitting(min(epochs, most), data.symbols_per_epoch) if is_new and epochs else {}
     against = {name: value for name, value in against.items() if name not in named}
     net = LanguageModel(tokenizer.vocab_size, model.but(**_of(model, against)), seed=chosen.train.seed)
     train = chosen.train.but(**_of(chosen.train, against))
@@ -196,6 +199,32 @@ def prepare(
         whole,
         chosen.train.minutes is not None,
     )
+
+
+def _in_small_batches(
+    chosen: Preset, encoded: EncodedText, data: Batches, compute: Compute, named: Collection[str]
+) -> tuple[Preset, Batches, Compute]:
+    """A short text in smaller batches, so that it comes to enough updates, as long as there is time for that.
+
+    The rate goes with the root of the rows; the speed is foretold, not measured again.
+    """
+    train, rows = chosen.train, chosen.train.batch_size
+    while (
+        train.batch_size > LEAST_BATCH
+        and len(data) * _most_epochs(chosen, data) < chosen.enough_steps
+        and _epochs(train, data, compute) > AMPLE * SLOWER * _most_epochs(chosen, data)
+    ):
+        train = train.but(batch_size=train.batch_size // 2)
+        data = make_batches(encoded, train)
+        compute = replace(compute, symbols_per_s=compute.symbols_per_s / SLOWER)
+    if "learning_rate" not in named:
+        train = train.but(learning_rate=float(f"{train.learning_rate * math.sqrt(train.batch_size / rows):.2g}"))
+    return chosen._replace(train=train), data, compute
+
+
+def _most_epochs(chosen: Preset, data: Batches) -> float:
+    """How often the text is read at most."""
+    return math.inf if chosen.train.minutes is None else max(chosen.most_epochs(data.symbols_per_epoch), LEAST_STEPS / len(data))
 
 
 def _epochs(train: TrainSettings, data: Batches, compute: Compute) -> float:
