@@ -61,13 +61,13 @@ EXPECT_READ = """\
 same part. `copied` is the share of stretches of 32 characters, in 10,000 characters that the model wrote, that stand in the training
 text. Where a text is short its minutes are not used up: it is read as often as is of use, and no more.
 
-With 100,000 characters the network only comes near to counting; what it has before it then is a text to play with. It is the longer text
-and the longer time together that leave counting behind. `the two together` is the average of the network's probabilities and the counts'
-(`escriba evaluate MODEL --with COUNTS`, likewise `generate` and `score`): where the two are near, it is better than either; where the
-network is far ahead, the counts only hold it back. The hour of Don Quijote was measured while too much was done against learning a text of
-that length by heart; since then 28 minutes come to 1.542 ([experiments](explanation/experiments.md#the-recipe)). Three models of ten
-minutes each with other seeds, averaged, come to 1.559 (`--with`; [scoreboard](reference/measurements.md#scoreboard)). The figures of
-other texts differ: a novel repeats itself more than verse, and so costs fewer bits."""
+With 100,000 characters the network is a little better than counting, and writes words rather than sentences: a text to play with. It is
+the longer text and the longer time together that leave counting behind. `the two together` is the average of the network's probabilities
+and the counts' (`escriba evaluate MODEL --with COUNTS`, likewise `generate` and `score`): where the two are near, it is better than
+either; where the network is far ahead, the counts only hold it back. The hour of Don Quijote was measured while too much was done against
+learning a text of that length by heart; since then 28 minutes come to 1.542 ([experiments](explanation/experiments.md#the-recipe)). Three
+models of ten minutes each with other seeds, averaged, come to 1.559 (`--with`; [scoreboard](reference/measurements.md#scoreboard)). The
+figures of other texts differ: a novel repeats itself more than verse, and so costs fewer bits."""
 
 TEXTS = ("written",)
 """Columns of the records that are texts, and stand on no table."""
