@@ -19,9 +19,9 @@ from escriba.settings import ModelSettings, TrainSettings
 __all__ = ["PRESETS", "Preset", "preset"]
 
 
-LONG_TEXT, SHORT_TEXT = 2.0, 1 / 3
-"""With which power of its length, in millions of symbols, a text may be read more often before as much is done against overfitting: one
-that is longer than a million, one that is shorter. Measured at two million and at a hundred thousand."""
+LONG_TEXT = 2.0
+"""With which power of its length, in millions of symbols, a text of more than a million may be read more often before as much is done
+against overfitting. Measured at two million."""
 
 
 class Preset(NamedTuple):
@@ -33,8 +33,8 @@ class Preset(NamedTuple):
         train: how it learns.
         sizes: layers and hidden sizes among which the machine's speed chooses, where a time is the measure; none: always the model's own.
         symbols_per_parameter: symbols that a network of the size to choose must see for each of its parameters.
-        by_epochs: how often a text of a million symbols is read, and what is dropped and decays then, the fewest first; between them it is
-            interpolated. A text of two million, read four times as often, is like that; and one of 125,000, read half as often.
+        by_epochs: how often a text of a million symbols or fewer is read, and what is dropped and decays then, the fewest first; between
+            them it is interpolated. A text of two million, read four times as often, is like that.
         epochs_of_100_000: how often a text of 100,000 symbols is read at most, where a time is the measure; a text of four times as many
             twice as often.
         enough_steps: updates that a text is worth where a time is the measure and is long enough: of a short text batches are smaller.
@@ -68,7 +68,7 @@ class Preset(NamedTuple):
         if not self.by_epochs:
             return {}
         at, longer = [math.log(one) for one, _ in self.by_epochs], math.log(symbols / 1_000_000)
-        place = math.log(epochs) - longer * (LONG_TEXT if longer > 0.0 else SHORT_TEXT)
+        place = math.log(epochs) - LONG_TEXT * max(0.0, longer)
         names = self.by_epochs[0][1]
         return {name: round(float(np.interp(place, at, [row[name] for _, row in self.by_epochs])), 3) for name in names}
 

@@ -335,7 +335,7 @@ def test_a_short_text_is_not_read_for_ever(times: float, is_short: bool, story: 
     most = SIZED.most_epochs(data.symbols_per_epoch)
     assert most * len(data) > module.LEAST_STEPS
     speeds(lambda model: times * most * data.symbols_per_epoch / (60 * module.LEARNING_SHARE))
-    plan = prepare(read(text=story), SIZED, named={"hidden_size"})
+    plan = prepare(read(text=story), SIZED._replace(enough_steps=0), named={"hidden_size"})
     assert (plan.train.minutes, plan.train.epochs) == ((None, pytest.approx(most, abs=0.01)) if is_short else (1, None))
     assert [note.startswith(f"the text is read {most:.1f} times") for note in plan.notes] == [True] * is_short
     wanted = SIZED.against_overfitting(min(times, 1.0) * most, data.symbols_per_epoch)
@@ -345,14 +345,20 @@ def test_a_short_text_is_not_read_for_ever(times: float, is_short: bool, story: 
 
 @pytest.mark.parametrize(("spare", "rows", "rate"), [(1.4, 8, 0.008), (2.5, 4, 0.0057), (4.0, 2, 0.004), (100.0, 2, 0.004)])
 def test_a_short_text_is_learnt_in_small_batches(spare: float, rows: int, rate: float, story: str, speeds: Speeds) -> None:
-    """Where a time is long enough, so that there are more updates, with smaller steps; half the rows take 1.6 times as long."""
-    chosen = SIZED._replace(enough_steps=10_000, train=SIZED.train.but(batch_size=8, learning_rate=0.008))
+    """Where a time is long enough, so that there are more updates, with smaller steps; half the rows take 1.6 times as long,
+    and the root of two more is done against overfitting.
+    """
+    by_epochs = ((1.0, {"symbol_dropout": 0.0}), (1e6, {"symbol_dropout": 0.9}))
+    chosen = SIZED._replace(enough_steps=10_000, train=SIZED.train.but(batch_size=8, learning_rate=0.008), by_epochs=by_epochs)
     data = prepare(read(text=story), chosen._replace(train=chosen.train.but(**STEPS))).data
     assert data.batch_size == 8
     most = max(chosen.most_epochs(data.symbols_per_epoch), module.LEAST_STEPS / len(data))
     speeds(lambda model: spare * most * data.symbols_per_epoch / (60 * module.LEARNING_SHARE))
     plan = prepare(read(text=story), chosen, named={"hidden_size"})
     assert (plan.data.batch_size, plan.train.batch_size, plan.train.learning_rate) == (rows, rows, rate)
+    times = max(chosen.most_epochs(data.symbols_per_epoch), module.LEAST_STEPS / len(plan.data)) * math.sqrt(8 / rows)
+    if spare > 2:
+        assert plan.net.settings.symbol_dropout == chosen.against_overfitting(times, data.symbols_per_epoch)["symbol_dropout"]
     assert plan.compute.symbols_per_s * 1.6 ** math.log2(8 / rows) == pytest.approx(
         spare * most * data.symbols_per_epoch / (60 * module.LEARNING_SHARE)
     )

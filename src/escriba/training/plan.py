@@ -163,7 +163,7 @@ def prepare(
     encoded = parts.train.encode(tokenizer)
     choosing_ids, held_out_ids = encoded_part(parts.choosing, tokenizer, "choosing"), encoded_part(parts.held_out, tokenizer, "held-out")
     data = make_batches(encoded, chosen.train)
-    model, is_new = chosen.model, compute is None
+    model, is_new, rows = chosen.model, compute is None, chosen.train.batch_size
     notes: tuple[str, ...] = ()
     if is_new and chosen.sizes and chosen.train.minutes is not None and not set(NETWORK_SIZE) & set(named):
         model, compute, notes = _sized(tokenizer.vocab_size, data, chosen, characters_per_symbol(parts.train, encoded))
@@ -171,7 +171,8 @@ def prepare(
     if is_new and not {"batch_size", "seq_len"} & set(named):
         chosen, data, compute = _in_small_batches(chosen, encoded, data, compute, named)
     epochs, most = _epochs(chosen.train, data, compute), _most_epochs(chosen, data)
-    against = chosen.against_overfitting(min(epochs, most), data.symbols_per_epoch) if is_new and epochs else {}
+    fitted = min(epochs, most) * math.sqrt(rows / chosen.train.batch_size)  # half the rows are twice the updates
+    against = chosen.against_overfitting(fitted, data.symbols_per_epoch) if is_new and epochs else {}
     against = {name: value for name, value in against.items() if name not in named}
     net = LanguageModel(tokenizer.vocab_size, model.but(**_of(model, against)), seed=chosen.train.seed)
     train = chosen.train.but(**_of(chosen.train, against))
