@@ -46,8 +46,8 @@ averaged (`--with`). `stream loss` and `bits per char` are of the held-out tenth
 about a thousandth of a nat; `window loss` of the same in fresh windows of 256 symbols; of names and titles each is read from its
 beginning. `parameters` of what counts are its n-grams. xz is conditional: the size of the whole text less that of the text without its
 held-out tenth. Not all learn from as much: `escriba train`, whatever the cell, learns the choosing part too in the end (2 % of what is
-not held out, right before it), and n-grams count it; `tutorial` and PyTorch's LSTM only choose their weights by it, as the cells of the
-lessons do in rows of 2026-11-22. `escriba train, join=none` is the default that does so too. `ranking`: where ordinary words stand among
+not held out, right before it), and n-grams count it; `tutorial` and PyTorch's LSTM only choose their weights by it. `escriba train,
+join=none` is the default that does so too. `ranking`: where ordinary words stand among
 all orders of their letters, and a sentence against the same without blanks."""
 
 EXPECT_HEAD = """\
@@ -64,10 +64,10 @@ text. Where a text is short its minutes are not used up: it is read as often as 
 With 100,000 characters the network is a little better than counting, and writes words rather than sentences: a text to play with. It is
 the longer text and the longer time together that leave counting behind. `the two together` is the average of the network's probabilities
 and the counts' (`escriba evaluate MODEL --with COUNTS`, likewise `generate` and `score`): where the two are near, it is better than
-either; where the network is far ahead, the counts only hold it back. The hour of Don Quijote was measured while too much was done against
-learning a text of that length by heart; since then 28 minutes come to 1.542 ([experiments](explanation/experiments.md#the-recipe)). Three
-models of ten minutes each with other seeds, averaged, come to 1.559 (`--with`; [scoreboard](reference/measurements.md#scoreboard)). The
-figures of other texts differ: a novel repeats itself more than verse, and so costs fewer bits."""
+either; where the network is far ahead, the counts only hold it back. An hour of Don Quijote gains little over 28 minutes, which come to
+1.542 ([experiments](explanation/experiments.md#the-recipe)), or over three models of ten minutes each with other seeds, whose averaged
+probabilities come to 1.541 (`--with`; [scoreboard](reference/measurements.md#scoreboard)). The figures of other texts differ: a novel
+repeats itself more than verse, and so costs fewer bits."""
 
 TEXTS = ("written",)
 """Columns of the records that are texts, and stand on no table."""
