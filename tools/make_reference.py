@@ -46,9 +46,9 @@ averaged (`--with`). `stream loss` and `bits per char` are of the held-out tenth
 about a thousandth of a nat; `window loss` of the same in fresh windows of 256 symbols; of names and titles each is read from its
 beginning. `parameters` of what counts are its n-grams. xz is conditional: the size of the whole text less that of the text without its
 held-out tenth. Not all learn from as much: `escriba train`, whatever the cell, learns the choosing part too in the end (2 % of what is
-not held out, right before it), and n-grams count it; `tutorial` and PyTorch's LSTM only choose their weights by it. `escriba train,
-join=none` is the default that does so too. `ranking`: where ordinary words stand among
-all orders of their letters, and a sentence against the same without blanks."""
+not held out, right before it), and n-grams count it; `tutorial` and PyTorch's LSTM only choose their weights by it.
+`tutorial, join=0.7` learns it as the default does; `escriba train, join=none` is the default that does not. `ranking`: where ordinary
+words stand among all orders of their letters, and a sentence against the same without blanks."""
 
 EXPECT_HEAD = """\
 # What to expect
